@@ -1,0 +1,255 @@
+"""What a command's result says about jobs: a state, proven absent, or unknown. Pure: it runs nothing.
+
+The rules are the same for a live scheduler, for a recipe's examples and for output that somebody pastes.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+from signal import Signals
+from typing import TYPE_CHECKING
+
+from generic_worker.errors import OutputError
+from generic_worker.jobs import ABSENT, JobState, JobStatus
+from generic_worker.outputs import Records, read
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from generic_worker.outputs import Record
+    from generic_worker.recipe import Explain, Find, Output, Recipe, Status, Submit
+
+
+@dataclass(frozen=True, slots=True)
+class Printed:
+    """What a command printed and how it ended, whoever ran it.
+
+    Attributes:
+        exit_code: Its exit code; negative, the number of the signal that ended it.
+        cut: Whether it was stopped after its time limit, or printed more than is kept.
+        unreachable: Whether the transport in front of it failed, so that nobody knows what happened behind it.
+    """
+
+    stdout: str = ""
+    stderr: str = ""
+    exit_code: int = 0
+    cut: bool = False
+    unreachable: bool = False
+
+    def shows(self, pattern: str | None) -> re.Match[str] | None:
+        """The first match of a pattern in what was printed on either stream."""
+        if pattern is None:
+            return None
+        return re.search(pattern, self.stdout, re.MULTILINE) or re.search(pattern, self.stderr, re.MULTILINE)
+
+
+@dataclass(slots=True)
+class StatusAnswer:
+    """What one status command says about the jobs that it was asked about.
+
+    Attributes:
+        statuses: By job id. A job that is missing here is unknown.
+        healthy: Whether the answer is complete, so that a missing job is absent.
+        trouble: Why the answer is not complete, for people.
+        remarks: Oddities worth one warning each, such as a state word that the recipe does not list.
+    """
+
+    statuses: dict[str, JobStatus] = field(default_factory=dict)
+    healthy: bool = True
+    trouble: str = ""
+    remarks: list[str] = field(default_factory=list)
+
+
+def status_answer(recipe: Recipe, command: Status, jobs: Mapping[str, str], printed: Printed) -> StatusAnswer:
+    """Read a status command's answer.
+
+    Args:
+        recipe: The recipe, for its states.
+        command: Which of its status commands was run.
+        jobs: The jobs it was asked about: id to key; an empty key is not compared.
+        printed: What it printed.
+
+    Returns:
+        A state or proof of absence for each job that the command says something about.
+    """
+    records, trouble = _records(command, printed)
+    answer = StatusAnswer(healthy=not trouble and records.complete, trouble=trouble)
+    if not trouble and not records.complete:
+        answer.trouble = "some lines of the output cannot be read"
+    ids = {key: job_id for job_id, key in jobs.items() if key}
+    for record in records.records:
+        job_id = record.get("id") or ids.get(record.get("key", "")) or (next(iter(jobs)) if len(jobs) == 1 else "")
+        if job_id not in jobs:
+            continue
+        key = record.get("key")
+        if key and jobs[job_id] and key != jobs[job_id]:
+            answer.remarks.append(
+                f"job {job_id} carries the key {key!r}, not {jobs[job_id]!r}: its id was given to another job, or the "
+                "site rewrites that field. Nothing is concluded from it."
+            )
+            answer.statuses[job_id] = JobStatus(JobState.UNKNOWN, reason=f"carries the key {key!r}")
+            continue
+        answer.statuses[job_id] = _status(recipe, record, answer.remarks)
+    for job_id in _proven_absent(command.absent, jobs, printed):
+        answer.statuses.setdefault(job_id, ABSENT)
+    if answer.healthy:
+        for job_id in jobs:
+            answer.statuses.setdefault(job_id, ABSENT)
+    return answer
+
+
+def _proven_absent(pattern: str | None, jobs: Iterable[str], printed: Printed) -> list[str]:
+    """The jobs that the command's own words call unknown."""
+    if pattern is None or printed.unreachable or printed.cut:
+        return []
+    jobs = list(jobs)
+    expression = re.compile(pattern, re.MULTILINE)
+    text = f"{printed.stdout}\n{printed.stderr}"
+    if "id" in expression.groupindex:
+        return [match["id"] for match in expression.finditer(text) if match["id"] in jobs]
+    return jobs if len(jobs) == 1 and expression.search(text) else []
+
+
+def _status(recipe: Recipe, record: Record, remarks: list[str]) -> JobStatus:
+    word = record.get("state", "")
+    exit_code, signal = _number(record.get("exit_code")), _signal(record.get("signal"))
+    status = JobStatus(JobState.UNKNOWN, word, _reason(record), exit_code, signal)
+    name = state_of(recipe.states, word)
+    if name is None:
+        remarks.append(f"the state {word!r} is not listed in the recipe's states; it is taken as unknown until it is.")
+        return status
+    if name != "finished":
+        return replace(status, state=JobState(name))
+    if exit_code is None and signal is None:
+        remarks.append(f"the state {word!r} is listed as finished, and the answer has no exit code; taken as unknown.")
+        return status
+    return replace(status, state=JobState.FAILED if exit_code or signal else JobState.SUCCEEDED)
+
+
+def state_of(states: Mapping[str, Sequence[str]], word: str) -> str | None:
+    """Our name for one of the infrastructure's words: exact words first, then patterns in the recipe's order."""
+    exact = next((name for name, words in states.items() if word in words), None)
+    return exact or next((n for n, words in states.items() if any(fnmatchcase(word, w) for w in words)), None)
+
+
+def _records(command: Status | Find, printed: Printed) -> tuple[Records, str]:
+    """The records of an answer, and why it is not complete if it is not."""
+    if printed.unreachable:
+        return Records([]), "the far side cannot be reached"
+    try:
+        records = read(command.output, printed.stdout, printed.stderr)
+    except OutputError as error:
+        if printed.exit_code == 0:
+            return Records([]), str(error)
+        records = Records([])
+    if printed.cut:
+        return Records(records.records[:-1]), "it did not end by itself, or printed too much"
+    if printed.exit_code != 0:
+        return records, f"exit code {printed.exit_code}"
+    if match := printed.shows(command.trouble):
+        return records, match[0]
+    return records, ""
+
+
+@dataclass(frozen=True, slots=True)
+class SubmitAnswer:
+    """What a submit command says.
+
+    Attributes:
+        outcome: `submitted`; `refused`: there is no job; `transient`: it failed for a passing reason, and there may be
+            a job; `ambiguous`: nobody can say.
+        fields: The record, with `id`, when submitted.
+    """
+
+    outcome: str
+    fields: Record = field(default_factory=dict)
+
+
+def submit_answer(command: Submit, printed: Printed) -> SubmitAnswer:
+    """Read a submit command's answer."""
+    if printed.exit_code != 0 and not printed.cut and printed.shows(command.transient):
+        return SubmitAnswer("transient")
+    if printed.cut or printed.unreachable or printed.exit_code < 0:
+        return SubmitAnswer("ambiguous")
+    if printed.exit_code != 0:
+        return SubmitAnswer("refused")
+    record = _last(command.output, printed, "id")
+    if record is None or printed.shows(command.trouble):
+        return SubmitAnswer("transient" if printed.shows(command.transient) else "ambiguous")
+    return SubmitAnswer("submitted", record)
+
+
+def _last(output: Output, printed: Printed, needed: str) -> Record | None:
+    """The last record that has a field: what a site's banner prints comes before a program's own answer."""
+    try:
+        records = read(output, printed.stdout, printed.stderr).records
+    except OutputError:
+        return None
+    return next((record for record in reversed(records) if record.get(needed)), None)
+
+
+def find_answer(command: Find, keys: Iterable[str], printed: Printed) -> tuple[dict[str, Record], str]:
+    """Read a find command's answer.
+
+    Returns:
+        The records found, by key; and why the answer is not complete, empty if it is: then a key that is missing has
+        no job.
+    """
+    keys = list(keys)
+    records, trouble = _records(command, printed)
+    if trouble and len(keys) == 1 and not printed.cut and not printed.unreachable and printed.shows(command.absent):
+        trouble = ""
+    by_key = "key" in command.output.field_names
+    found: dict[str, Record] = {}
+    for record in records.records:
+        key = record.get("key", "") if by_key else keys[0]
+        if key in keys and record.get("id"):
+            found[key] = record
+    return found, trouble or ("" if records.complete else "some lines of the output cannot be read")
+
+
+def explain_answer(command: Explain, status: JobStatus, printed: Printed) -> JobStatus:
+    """Complete a status with what explain says. The state stays what it was."""
+    try:
+        records = read(command.output, printed.stdout, printed.stderr).records
+    except OutputError:
+        records = []
+    if printed.exit_code != 0 or not records:
+        return status
+    record = records[-1]
+    exit_code, signal = _number(record.get("exit_code")), _signal(record.get("signal"))
+    return replace(
+        status,
+        exit_code=status.exit_code if exit_code is None else exit_code,
+        signal=status.signal if signal is None else signal,
+        reason=_reason(record) or status.reason,
+    )
+
+
+def gone(pattern: str | None, printed: Printed) -> bool:
+    """Whether a failed command's own words say that there is no such job."""
+    return bool(printed.exit_code and not printed.unreachable and not printed.cut and printed.shows(pattern))
+
+
+def _reason(record: Record) -> str:
+    """The reason, if it is one: many systems have a word for none."""
+    reason = record.get("reason", "")
+    return "" if reason.lower() in {"none", "(null)", "null", "n/a", "-"} else reason
+
+
+def _number(text: str | None) -> int | None:
+    try:
+        return int(text) if text else None
+    except ValueError:
+        return None
+
+
+def _signal(text: str | None) -> int | None:
+    """A signal's number from a number or a name; None for 0, which is how schedulers write that there was none."""
+    number = _number(text)
+    if number is None and text:
+        name = text.upper().removeprefix("SIG")
+        number = next((s.value for s in Signals if s.name == f"SIG{name}"), None)
+    return number or None

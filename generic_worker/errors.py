@@ -1,0 +1,85 @@
+"""Every exception that this package raises.
+
+    GenericWorkerError
+    ├── RecipeError          the recipe is wrong: its author must change it
+    ├── VariableError        a job variable is wrong: the flow's author must change it
+    ├── CommandError         a command could not be started
+    │   └── CommandNotFound  its program is not on this machine, or cannot be executed
+    ├── OutputError          a command answered, and the recipe cannot read the answer
+    └── SubmitError          a job was not submitted, or nobody can say whether it was
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class GenericWorkerError(Exception):
+    """Base of all errors of this package; its text is meant for people."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Problem:
+    """One thing that is wrong in a recipe, and where.
+
+    Attributes:
+        file: The file's name as its author knows it, or a name such as `<base job template>`.
+        line: Line in that file, from 1; 0 when the recipe has no text (a mapping in a template).
+        column: Column in that line, from 1; 0 when unknown.
+        key: Path of the key, such as `submit.output.regex`; empty for the document itself.
+        message: What was found and what to write instead.
+    """
+
+    file: str
+    line: int
+    column: int
+    key: str
+    message: str
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+        return f"{place}: {self.key}: {self.message}" if self.key else f"{place}: {self.message}"
+
+
+class RecipeError(GenericWorkerError):
+    """A recipe cannot be used. All its problems are listed, in the order of the file.
+
+    Attributes:
+        problems: What is wrong, sorted by file and line.
+    """
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(sorted(set(problems)))
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class VariableError(GenericWorkerError):
+    """A job variable has a value that the recipe cannot use."""
+
+
+class CommandError(GenericWorkerError):
+    """A command could not be started; nothing has run."""
+
+
+class CommandNotFound(CommandError):
+    """The command's program is not on PATH, or is not executable."""
+
+
+class OutputError(GenericWorkerError):
+    """The output of a command is not what the recipe says it is."""
+
+
+class SubmitError(GenericWorkerError):
+    """A job was not submitted.
+
+    Attributes:
+        ambiguous: Whether the job may exist all the same.
+    """
+
+    def __init__(self, message: str, *, ambiguous: bool = False) -> None:
+        super().__init__(message)
+        self.ambiguous = ambiguous

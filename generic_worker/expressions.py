@@ -1,0 +1,315 @@
+"""`${expression}`: values in, argument vectors, text and structures out.
+
+An expression is Jinja's, sandboxed, and never a statement. A value is rendered once and never read as an expression
+itself. Nothing here builds shell text: in the shell form values travel as environment variables.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from jinja2 import StrictUndefined, TemplateSyntaxError, meta, nodes
+from jinja2.exceptions import TemplateError
+from jinja2.parser import Parser
+from jinja2.sandbox import SandboxedEnvironment
+from jinja2.utils import missing
+
+from generic_worker.errors import GenericWorkerError, VariableError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    Word = str | list[str]
+
+
+class ExpressionError(GenericWorkerError):
+    """An expression cannot be read; its text says which and why."""
+
+
+class _NullUsedError(Exception):
+    """An expression needs the value of a name that has none."""
+
+
+class _Null(StrictUndefined):
+    """A name without a value: usable with `default` and in conditions, otherwise it makes its expression null."""
+
+    def _fail_with_undefined_error(self, *args: Any, **kwargs: Any) -> NoReturn:  # noqa: ANN401
+        if self._undefined_obj is missing:
+            raise _NullUsedError
+        super()._fail_with_undefined_error(*args, **kwargs)
+
+    __iter__ = __str__ = __len__ = __contains__ = __eq__ = __ne__ = _fail_with_undefined_error  # type: ignore[assignment]
+    __hash__ = StrictUndefined.__hash__
+
+    def __bool__(self) -> bool:
+        if self._undefined_obj is missing:
+            return False
+        self._fail_with_undefined_error()
+
+
+def _words(value: str) -> list[str]:
+    """`${command | words}`: a command line's words, split as a shell would."""
+    try:
+        return shlex.split(value)
+    except ValueError as error:
+        raise VariableError(f"{value!r} cannot be split into words: {error}.") from error
+
+
+def _names(value: Mapping[str, Any]) -> list[str]:
+    """`${env | names}`: a mapping's keys."""
+    return list(value)
+
+
+def _pairs(value: Mapping[str, Any], separator: str = "=") -> list[str]:
+    """`${labels | pairs}`: a mapping's entries as `key=value`."""
+    return [f"{key}{separator}{item}" for key, item in value.items()]
+
+
+_JINJA = SandboxedEnvironment(undefined=_Null, autoescape=False)  # noqa: S701 - no HTML here
+_JINJA.filters.update(words=_words, names=_names, pairs=_pairs, json=json.dumps)
+
+
+@dataclass(frozen=True, slots=True)
+class _Expression:
+    source: str
+    names: frozenset[str]
+    function: Callable[..., Any]
+
+    def value(self, values: Mapping[str, Any]) -> Any:  # noqa: ANN401
+        """The expression's value; None if it needs a name that has no value.
+
+        Raises:
+            VariableError: The values do not suit the expression.
+        """
+        if self.source in self.names:  # just a name: by far the most frequent
+            return values.get(self.source)
+        try:
+            result = self.function({name: v for name in self.names if (v := values.get(name)) is not None})
+        except _NullUsedError:
+            return None
+        except VariableError as error:
+            raise VariableError(f"${{{self.source}}}: {error}") from error
+        except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
+            raise VariableError(f"${{{self.source}}} cannot be worked out: {error}") from error
+        if not isinstance(result, _Null):
+            return result
+        if result._undefined_obj is missing:  # noqa: SLF001 - Jinja has no other way to tell
+            return None
+        raise VariableError(f"${{{self.source}}} cannot be worked out: {result._undefined_message}")  # noqa: SLF001
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A text with expressions in it.
+
+    Attributes:
+        parts: Literal text and expressions, in order.
+        names: The names that its expressions use.
+    """
+
+    parts: tuple[str | _Expression, ...]
+    names: frozenset[str]
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is one expression and nothing else, so that its value keeps its type."""
+        return len(self.parts) == 1 and isinstance(self.parts[0], _Expression)
+
+    def value(self, values: Mapping[str, Any]) -> Any:  # noqa: ANN401
+        """A whole expression's value as it is, else text; None if any expression in it is null."""
+        found = self._evaluated(values)
+        if found is None or self.whole:
+            return None if found is None else found[0]
+        for part, value in zip(self.parts, found, strict=True):
+            if isinstance(part, _Expression) and isinstance(value, list):
+                raise VariableError(f"${{{part.source}}} is a list inside text: write ${{{part.source} | join(',')}}.")
+        return "".join(_text(value, part) for part, value in zip(self.parts, found, strict=True))
+
+    def text(self, values: Mapping[str, Any]) -> str:
+        """Text for standard input or a file, with nothing where an expression is null."""
+        return "".join(
+            part if isinstance(part, str) else "" if (value := part.value(values)) is None else _text(value, part)
+            for part in self.parts
+        )
+
+    def words(self, values: Mapping[str, Any]) -> list[str] | None:
+        """The words of an argument vector that this word stands for; None when an expression in it is null.
+
+        A list makes one word per item, each with the text around it.
+        """
+        found = self._evaluated(values)
+        if found is None:
+            return None
+        lists = [index for index, value in enumerate(found) if isinstance(value, list)]
+        if not lists:
+            return ["".join(_text(value, part) for part, value in zip(self.parts, found, strict=True))]
+        if len(lists) > 1:
+            raise VariableError(f"{self}: two lists in one word: join one of them, as in ${{x | join(',')}}.")
+        words = []
+        for item in found[lists[0]]:
+            filled = [*found[: lists[0]], item, *found[lists[0] + 1 :]]
+            words.append("".join(_text(value, part) for part, value in zip(self.parts, filled, strict=True)))
+        return words
+
+    def __str__(self) -> str:
+        return "".join(part if isinstance(part, str) else f"${{{part.source}}}" for part in self.parts)
+
+    def _evaluated(self, values: Mapping[str, Any]) -> list[Any] | None:
+        found = [part if isinstance(part, str) else part.value(values) for part in self.parts]
+        return None if any(value is None for value in found) else found
+
+
+@lru_cache(maxsize=4096)
+def compile_text(text: str) -> Template:
+    """Read a text with expressions.
+
+    Raises:
+        ExpressionError: An expression is not closed, or is not Jinja's.
+    """
+    parts: list[str | _Expression] = []
+    literal, position = "", 0
+    while (start := text.find("${", position)) >= 0:
+        literal += text[position:start]
+        if literal.endswith("$"):  # $${ is how to write ${ itself
+            literal, position = literal + "{", start + 2
+            continue
+        expression, position = _first_expression(text, start)
+        parts += [literal, expression] if literal else [expression]
+        literal = ""
+    literal += text[position:]
+    if literal or not parts:
+        parts.append(literal)
+    names = frozenset[str]().union(*(part.names for part in parts if isinstance(part, _Expression)))
+    return Template(tuple(parts), names)
+
+
+def _first_expression(text: str, start: int) -> tuple[_Expression, int]:
+    """The expression whose `${` stands at `start`, and where it ends: at the first brace that leaves it complete."""
+    failure: TemplateSyntaxError | None = None
+    end = text.find("}", start)
+    while end >= 0:
+        source = text[start + 2 : end].strip()
+        try:
+            return _Expression(source, _names_in(source), _JINJA.compile_expression(source, undefined_to_none=False)), end + 1
+        except TemplateSyntaxError as error:
+            failure = failure or error
+        end = text.find("}", end + 1)
+    shown = text[start : start + 60]
+    if failure is None:
+        raise ExpressionError(f"{shown!r} has no closing brace; write $${{ for a literal ${{.")
+    raise ExpressionError(f"{shown!r} is not an expression: {failure.message}")
+
+
+def _names_in(source: str) -> frozenset[str]:
+    expression = Parser(_JINJA, source, state="variable").parse_expression()
+    body: list[nodes.Node] = [nodes.Assign(nodes.Name("result", "store", lineno=1), expression, lineno=1)]
+    tree = nodes.Template(body, lineno=1)
+    tree.set_environment(_JINJA)
+    return frozenset(meta.find_undeclared_variables(tree))
+
+
+def _text(value: object, part: object) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (int, float)):
+        return str(value)
+    source = part.source if isinstance(part, _Expression) else part
+    shape = "mapping" if isinstance(value, dict) else "list" if isinstance(value, list) else type(value).__name__
+    raise VariableError(f"${{{source}}} is a {shape} where text is needed: write ${{{source} | tojson}}, or use a part of it.")
+
+
+def render_words(words: Sequence[Word], values: Mapping[str, Any]) -> list[str]:
+    """Render an argument vector: words in which an expression is null are dropped, lists are spread.
+
+    A group (a nested list) is dropped whole when an expression in it is null or an empty list.
+
+    Raises:
+        VariableError: The values do not suit an expression.
+    """
+    result: list[str] = []
+    for word in words:
+        if isinstance(word, str):
+            result += compile_text(word).words(values) or []
+        else:
+            group = [compile_text(item).words(values) for item in word]
+            result += [one for item in group for one in item or []] if all(group) else []
+    return result
+
+
+def render_structure(structure: Any, values: Mapping[str, Any]) -> Any:  # noqa: ANN401
+    """Render the texts in a structure. What is null is left out of its mapping or list; a list in a list is spread.
+
+    Raises:
+        VariableError: The values do not suit an expression.
+    """
+    if isinstance(structure, str):
+        return compile_text(structure).value(values)
+    if isinstance(structure, dict):
+        rendered = {key: render_structure(item, values) for key, item in structure.items()}
+        return {key: item for key, item in rendered.items() if item is not None or structure[key] is None}
+    if isinstance(structure, list):
+        items: list[Any] = []
+        for item in structure:
+            value = render_structure(item, values)
+            if isinstance(item, str) and isinstance(value, list):
+                items += value
+            elif value is not None or item is None:
+                items.append(value)
+        return items
+    return structure
+
+
+def render_document(structure: Any, values: Mapping[str, Any]) -> str:  # noqa: ANN401
+    """Render standard input or a file: text as text, a structure as JSON.
+
+    Raises:
+        VariableError: The values do not suit an expression.
+    """
+    if structure is None:
+        return ""
+    if isinstance(structure, str):
+        template = compile_text(structure)
+        value = template.value(values) if template.whole else template.text(values)
+        return "" if value is None else value if isinstance(value, str) else json.dumps(value)
+    return json.dumps(render_structure(structure, values))
+
+
+def names_in(structure: Any) -> frozenset[str]:  # noqa: ANN401
+    """The names that the expressions in a text or structure use."""
+    return frozenset[str]().union(*(compile_text(text).names for text in texts_in(structure)))
+
+
+def texts_in(structure: Any) -> Iterator[str]:  # noqa: ANN401
+    """Every text in a structure, keys left out: they are never expressions."""
+    if isinstance(structure, str):
+        yield structure
+    elif isinstance(structure, (dict, list)):
+        for item in structure.values() if isinstance(structure, dict) else structure:
+            yield from texts_in(item)
+
+
+def shell_names(script: str, names: Iterable[str]) -> list[str]:
+    """The names that a shell script mentions, and that it is therefore given as variables."""
+    mentioned = set(re.findall(r"[A-Za-z_][A-Za-z0-9_]*", script))
+    return sorted(mentioned.intersection(names))
+
+
+def shell_value(name: str, value: Any) -> str:  # noqa: ANN401
+    """A value as a shell variable: a list is one item per line, a mapping is JSON.
+
+    Raises:
+        VariableError: An item of a list has a line break, so that it would become two.
+    """
+    if isinstance(value, list) and all(isinstance(item, (str, int, float)) for item in value):
+        items = [_text(item, name) for item in value]
+        if any("\n" in item for item in items):
+            raise VariableError(f"{name}: an item with a line break cannot be an item of a list in a shell script.")
+        return "\n".join(items)
+    return json.dumps(value) if isinstance(value, (list, dict)) else _text(value, name)

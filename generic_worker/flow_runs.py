@@ -1,0 +1,83 @@
+"""What this worker says to Prefect about flow runs, and when it holds its tongue.
+
+A passing failure of the API is waited out: it never decides what becomes of a run.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+import httpx
+from prefect.exceptions import Abort, ObjectNotFound, Pause
+from prefect.states import Cancelled, Crashed
+from prefect.utilities.engine import propose_state
+from tenacity import AsyncRetrying, retry_if_exception, wait_random_exponential
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from uuid import UUID
+
+    from prefect.client.orchestration import PrefectClient
+    from prefect.client.schemas.objects import FlowRun, State
+
+T = TypeVar("T")
+
+_PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+
+def is_passing(error: BaseException) -> bool:
+    """Whether a failed call of the API may succeed when it is made again."""
+    if isinstance(error, httpx.HTTPStatusError):
+        return error.response.status_code in _PASSING
+    return isinstance(error, httpx.TransportError)
+
+
+async def patiently(call: Callable[[], Awaitable[T]]) -> T:
+    """Call the API until it answers, however long that takes.
+
+    Raises:
+        Exception: What the call raises for a reason that does not pass, such as `ObjectNotFound`.
+    """
+    wait = wait_random_exponential(multiplier=0.5, max=20)
+    async for attempt in AsyncRetrying(retry=retry_if_exception(is_passing), wait=wait, reraise=True):
+        with attempt:
+            return await call()
+    raise AssertionError("unreachable: it tries for ever")
+
+
+async def read(client: PrefectClient, flow_run_id: UUID) -> FlowRun | None:
+    """A flow run as the API has it; None when it was deleted."""
+    try:
+        return await patiently(lambda: client.read_flow_run(flow_run_id))
+    except ObjectNotFound:
+        return None
+
+
+async def save_pid(client: PrefectClient, flow_run_id: UUID, pid: str) -> None:
+    """Write down where a flow run's job is, before anything depends on it."""
+    await patiently(lambda: client.update_flow_run(flow_run_id, infrastructure_pid=pid))
+
+
+async def report_end(client: PrefectClient, flow_run_id: UUID, message: str) -> State | None:
+    """Report that a flow run's infrastructure has ended, if the run has not reported its own end.
+
+    Only a run that is Pending, Running or Cancelling is touched: one that was paused or rescheduled has left its
+    infrastructure on purpose.
+
+    Returns:
+        The state that the run was given; None if it was left as it is, or is not there any more.
+    """
+    while True:
+        flow_run = await read(client, flow_run_id)
+        if flow_run is None or flow_run.state is None:
+            return None
+        state = flow_run.state
+        if not (state.is_pending() or state.is_running() or state.is_cancelling()):
+            return None
+        end = Cancelled(message=message) if state.is_cancelling() else Crashed(message=message)
+        try:
+            result = await patiently(lambda end=end: propose_state(client, end, flow_run_id=flow_run_id))
+        except (Abort, Pause, ObjectNotFound):  # the first two are BaseExceptions: somebody else has moved the run meanwhile
+            return None
+        if not result.is_cancelling():  # the run was being cancelled after all, and a crash is refused
+            return result if result.type == end.type else None
