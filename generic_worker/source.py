@@ -292,12 +292,10 @@ def _wrong_key(event: Any, entries: _Entries) -> str | None:  # noqa: ANN401
 
 def _unfold(node: _Node, path: Path, positions: dict[Path, _Position]) -> Any:  # noqa: ANN401
     if isinstance(node.value, list):
-        for index, item in enumerate(node.value):
-            positions[(*path, index)] = item.position
+        positions.update(((*path, index), item.position) for index, item in enumerate(node.value))
         return [_unfold(item, (*path, index), positions) for index, item in enumerate(node.value)]
     if isinstance(node.value, dict):
-        for key, (position, _) in node.value.items():
-            positions[(*path, key)] = position
+        positions.update(((*path, key), position) for key, (position, _) in node.value.items())
         return {key: _unfold(value, (*path, key), positions) for key, (_, value) in node.value.items()}
     return node.value
 
@@ -385,8 +383,9 @@ def _explain(error: yaml.MarkedYAMLError, text: str, *, in_flow: bool) -> tuple[
     matches = ((re.search(pattern, words), message) for pattern, message in _ADVICE)
     groups, message = next((match.groups(), message) for match, message in matches if match)
     place = start if message.startswith("^") else stop
-    if quoted := _DOUBLE_QUOTED_RE.match(text, start) if "double-quoted" in words else None:
-        example = quoted[1].replace('\\"', '"')
+    if "double-quoted" in words:
+        quoted = _DOUBLE_QUOTED_RE.match(text, start)
+        example = quoted[1].replace('\\"', '"') if quoted else ""
     elif in_flow:
         example = _entry(text, place)[1]
     else:
