@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from typing import TYPE_CHECKING
 
@@ -29,20 +30,21 @@ async def _ended_within(watch: Watch, seconds: float) -> bool:
 
 
 async def end_job(watcher: Watcher, watch: Watch, patience: float | None = None) -> JobStatus:
-    """Cancel a watched job and wait until it is gone.
+    """Cancel a watched job and wait until it is gone. The last step is repeated for as long as the caller waits.
 
     Args:
         watcher: The watcher that watches it.
         watch: The job.
-        patience: Seconds to wait for an answer about the job before giving up; for ever when left out.
+        patience: Seconds to wait for an answer about the job before giving up, with each step taken once; for ever when
+            left out.
 
     Returns:
         Its last status: a final one, ABSENT when it has vanished, UNKNOWN when nobody could say anything about it in
         time, and one that is alive when it has survived all steps.
     """
     watcher.hurry(watch)
-    policy = watch.driver.recipe.policy
-    for step in range(len(watch.driver.recipe.cancels)):
+    policy, steps = watch.driver.recipe.policy, len(watch.driver.recipe.cancels)
+    for step in range(steps) if patience is not None else itertools.chain(range(steps), itertools.repeat(steps - 1)):
         since = time.monotonic()
         while not _is_ours(watch):
             if await _ended_within(watch, 0.2):
@@ -52,6 +54,6 @@ async def end_job(watcher: Watcher, watch: Watch, patience: float | None = None)
         gone, said = await watch.driver.cancel(watch.job, step)
         if said and not gone:
             watch.tell(f"Cancelling: {said}")
-        if await _ended_within(watch, policy.grace):
+        if await _ended_within(watch, max(policy.grace, 1)):
             return watch.ended.result()
     return watch.status

@@ -162,7 +162,16 @@ class GenericWorkerJobConfiguration(BaseJobConfiguration):
 def job_key(flow_run: FlowRun) -> str:
     """A job's identity: the flow run, and the state from which it was picked up, so that each attempt has its own."""
     attempt = flow_run.state_id or (flow_run.state.id if flow_run.state else None)
-    return f"pf-{flow_run.id.hex}-{attempt.hex[-6:] if attempt else '0'}"
+    return f"pf-{flow_run.id.hex}-{_attempt(attempt) if attempt else '0'}"
+
+
+def is_attempt(key: str, state_id: UUID) -> bool:
+    """Whether a job's key was made when its flow run was picked up from a certain state."""
+    return key.endswith(f"-{_attempt(state_id)}")
+
+
+def _attempt(state_id: UUID) -> str:
+    return state_id.hex[-6:]
 
 
 def checked_variables(recipe: Recipe, values: dict[str, Any]) -> dict[str, Any]:

@@ -85,6 +85,11 @@ class Driver:
         self._uses_directory = uses_directory(recipe)
         self._status_names = tuple(used_names(recipe, command) for command in recipe.statuses)
 
+    @property
+    def cleans_up(self) -> bool:
+        """Whether there is anything to clean up after a job."""
+        return self._uses_directory or self.recipe.cleanup is not None
+
     def scope(self, values: Mapping[str, Any]) -> str:
         """The place where the ids of jobs with these values are valid; empty when they are valid everywhere."""
         value = compile_text(self.recipe.scope).value(values) if self.recipe.scope else None

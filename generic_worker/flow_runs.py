@@ -53,6 +53,15 @@ async def read(client: PrefectClient, flow_run_id: UUID) -> FlowRun | None:
         return None
 
 
+def is_active(flow_run: FlowRun) -> bool:
+    """Whether a flow run counts on its infrastructure: it is Pending, Running or Cancelling.
+
+    One that was paused or rescheduled has left its infrastructure on purpose.
+    """
+    state = flow_run.state
+    return state is not None and (state.is_pending() or state.is_running() or state.is_cancelling())
+
+
 async def save_pid(client: PrefectClient, flow_run_id: UUID, pid: str) -> None:
     """Write down where a flow run's job is, before anything depends on it."""
     await patiently(lambda: client.update_flow_run(flow_run_id, infrastructure_pid=pid))
@@ -61,20 +70,16 @@ async def save_pid(client: PrefectClient, flow_run_id: UUID, pid: str) -> None:
 async def report_end(client: PrefectClient, flow_run_id: UUID, message: str) -> State | None:
     """Report that a flow run's infrastructure has ended, if the run has not reported its own end.
 
-    Only a run that is Pending, Running or Cancelling is touched: one that was paused or rescheduled has left its
-    infrastructure on purpose.
+    Only a run that counts on its infrastructure is touched.
 
     Returns:
         The state that the run was given; None if it was left as it is, or is not there any more.
     """
     while True:
         flow_run = await read(client, flow_run_id)
-        if flow_run is None or flow_run.state is None:
+        if flow_run is None or flow_run.state is None or not is_active(flow_run):
             return None
-        state = flow_run.state
-        if not (state.is_pending() or state.is_running() or state.is_cancelling()):
-            return None
-        end = Cancelled(message=message) if state.is_cancelling() else Crashed(message=message)
+        end = Cancelled(message=message) if flow_run.state.is_cancelling() else Crashed(message=message)
         try:
             result = await patiently(lambda end=end: propose_state(client, end, flow_run_id=flow_run_id))
         except (Abort, Pause, ObjectNotFound):  # the first two are BaseExceptions: somebody else has moved the run meanwhile

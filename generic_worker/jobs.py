@@ -71,6 +71,9 @@ class JobStatus:
         return text
 
 
+CLEANED = "cleaned"
+"""Field of a job's pid that says that its clean-up is done, and is not to be done again."""
+
 UNKNOWN = JobStatus(JobState.UNKNOWN)
 ABSENT = JobStatus(JobState.ABSENT)
 

@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from dataclasses import dataclass, field
-from signal import Signals
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from prefect.exceptions import InfrastructureNotAvailable, InfrastructureNotFound
 from prefect.workers.base import BaseWorker, BaseWorkerResult
 
 from generic_worker import flow_runs
+from generic_worker.assignments import Assignment, Assignments, exit_status
 from generic_worker.cancelling import end_job
 from generic_worker.commands import CommandRunner
 from generic_worker.configuration import GenericWorkerJobConfiguration, GenericWorkerVariables
 from generic_worker.driver import Driver
-from generic_worker.errors import GenericWorkerError, SubmitError
-from generic_worker.jobs import Job, JobReference, JobState, JobStatus, signal_name
+from generic_worker.jobs import JobReference, JobState, JobStatus
+from generic_worker.keeping import Keeper
 from generic_worker.library import load
+from generic_worker.recovery import Recovery
 from generic_worker.template import base_job_template
 from generic_worker.watcher import Watcher
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from uuid import UUID
 
     import anyio.abc
@@ -36,33 +35,10 @@ if TYPE_CHECKING:
 
 _KILL_PATIENCE = 20.0
 """Seconds that `kill_infrastructure` waits for an infrastructure to answer; then Prefect asks again later."""
-_REPORT_GRACE = 10.0
-"""Seconds that a flow run has to report its end after its job has ended well."""
 
 
 class GenericWorkerResult(BaseWorkerResult):
     """How a job ended. `status_code` is its exit code, and never 0 unless it ended well."""
-
-
-@dataclass(slots=True, eq=False)
-class Active:
-    """A flow run whose job this worker is responsible for.
-
-    Attributes:
-        flow_run: The flow run, as it was when the worker picked it up.
-        job: Its job.
-        driver: The driver of its recipe.
-        watch: The watch of its job, once that is submitted.
-        cancel: Set when the run is being cancelled: its submission is not tried again, and its job is ended.
-        cancelling: The task that ends the job.
-    """
-
-    flow_run: FlowRun
-    job: Job
-    driver: Driver
-    watch: Watch | None = None
-    cancel: asyncio.Event = field(default_factory=asyncio.Event)
-    cancelling: asyncio.Task[JobStatus] | None = None
 
 
 class GenericWorker(BaseWorker[GenericWorkerJobConfiguration, GenericWorkerVariables, GenericWorkerResult]):
@@ -81,9 +57,10 @@ class GenericWorker(BaseWorker[GenericWorkerJobConfiguration, GenericWorkerVaria
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - whatever Prefect passes
         super().__init__(*args, **kwargs)
         self._drivers: dict[int, Driver] = {}
-        self._active: dict[UUID, Active] = {}
         self._watcher = Watcher(self._logger)
-        self._keepers = contextlib.AsyncExitStack()
+        self._assignments = Assignments(self, self._watcher)
+        self._adopted: set[asyncio.Task[None]] = set()
+        self._background = contextlib.AsyncExitStack()
 
     @classmethod
     def get_default_base_job_template(cls) -> dict[str, Any]:
@@ -91,20 +68,44 @@ class GenericWorker(BaseWorker[GenericWorkerJobConfiguration, GenericWorkerVaria
         return base_job_template(load("process"))
 
     async def __aenter__(self) -> Self:
-        """Start to watch, then to work."""
-        await self._keepers.enter_async_context(self._watcher)
+        """Start to watch, take over what an earlier worker has left, then work."""
+        await self._background.enter_async_context(self._watcher)
         try:
-            return await super().__aenter__()
+            await super().__aenter__()
+            if self._work_pool is not None and self._work_pool.type != self.type:
+                raise ValueError(f"The work pool {self._work_pool_name!r} is of type {self._work_pool.type!r}, not {self.type!r}.")
+            await self._background.enter_async_context(self._keeper())
         except BaseException:
-            await self._keepers.aclose()
+            await self._background.aclose()
             raise
+        return self
 
     async def __aexit__(self, *exc_info: object) -> None:
         """Stop working. The jobs go on: the next worker takes them over."""
         try:
             await super().__aexit__(*exc_info)
         finally:
-            await self._keepers.aclose()
+            await self._background.aclose()
+            for task in self._adopted:
+                task.cancel()
+            await asyncio.gather(*self._adopted, return_exceptions=True)
+
+    def _keeper(self) -> Keeper:
+        return Keeper(
+            self,
+            pool=self._work_pool_name,
+            name=self.name,
+            assignments=self._assignments,
+            recovery=Recovery(self.name, self._resolve, self.driver, self._logger.warning),
+            adopt=self._adopt,
+            is_submitting=self._submitting_flow_run_ids.__contains__,
+            logger=self._logger,
+        )
+
+    async def _resolve(self, flow_run: FlowRun) -> GenericWorkerJobConfiguration:
+        return await self.job_configuration.resolve_for_flow_run(
+            flow_run, client=self.client, work_pool=self.work_pool, worker_name=self.name, worker_id=self.backend_id
+        )
 
     def driver(self, recipe: Recipe) -> Driver:
         """The driver of a recipe: one for all the jobs that have the same."""
@@ -129,95 +130,47 @@ class GenericWorker(BaseWorker[GenericWorkerJobConfiguration, GenericWorkerVaria
         driver = self.driver(configuration.loaded_recipe)
         job = configuration.job(flow_run)
         job.scope = driver.scope(job.values)
-        active = self._active[flow_run.id] = Active(flow_run, job, driver)
+        assignment = Assignment(flow_run, job, driver)
+        self._assignments.take(assignment)
         try:
-            await self._submit(active)
+            try:
+                await self._assignments.submit(assignment)
+            except Exception as error:  # reported here, while the run still counts as this worker's
+                await self._propose_crashed_state(flow_run, f"The job was not submitted. {error}")
+                raise
             if task_status is not None:
                 task_status.started(job.pid)
-            return await self._follow(active)
+            return await self._follow(assignment)
         finally:
-            del self._active[flow_run.id]
+            self._assignments.drop(assignment)
 
-    async def _submit(self, active: Active) -> None:
-        """Submit a job. Its key is saved before, its id after: whoever comes later finds it by one or the other."""
-        job, driver = active.job, active.driver
-        await flow_runs.save_pid(self.client, active.flow_run.id, job.pid)
+    async def _follow(self, assignment: Assignment) -> GenericWorkerResult:
         try:
-            if active.cancel.is_set():
-                raise SubmitError("the flow run was cancelled before its job was submitted.")
-            await driver.submit(job, active.cancel)
-        except GenericWorkerError as error:
-            if not (isinstance(error, SubmitError) and error.ambiguous):
-                driver.discard(job)
-            raise
-        await flow_runs.save_pid(self.client, active.flow_run.id, job.pid)
-        self.get_flow_run_logger(active.flow_run).info("Submitted as %s job %s.", job.recipe, job.id)
-
-    async def _follow(self, active: Active) -> GenericWorkerResult:
-        """Watch a submitted job to its end, and report that."""
-        job = active.job
-        try:
-            active.watch = self._watcher.watch(job, active.driver, self._teller(active))
-            if active.cancel.is_set():
-                self._end(active)
-            status = await active.watch.ended
-            return await self._conclude(active, status)
+            code = exit_status(await self._assignments.follow(assignment))
         except Exception:
-            self.get_flow_run_logger(active.flow_run).exception("The job %s is not watched any more.", job.pid)
-            return GenericWorkerResult(identifier=job.pid, status_code=1)
+            self.get_flow_run_logger(assignment.flow_run).exception("The job %s is not watched any more.", assignment.job.pid)
+            code = 1
+        return GenericWorkerResult(identifier=assignment.job.pid, status_code=code)
+
+    def _adopt(self, assignment: Assignment) -> None:
+        """Follow the job of a flow run that an earlier worker has left. It counts against the limit like any other."""
+        self._assignments.take(assignment)
+        task = asyncio.create_task(self._follow_adopted(assignment))
+        self._adopted.add(task)
+        task.add_done_callback(self._adopted.discard)
+
+    async def _follow_adopted(self, assignment: Assignment) -> None:
+        borrower = f"adopted {assignment.flow_run.id}"
+        slot = asyncio.create_task(self._limiter.acquire_on_behalf_of(borrower)) if self._limiter else None
+        try:
+            await self._follow(assignment)
         finally:
-            if active.watch is not None:
-                self._watcher.forget(active.watch)
-
-    def _teller(self, active: Active) -> Callable[[JobStatus | str], None]:
-        """What writes the news of a job into its flow run's log."""
-        logger, job = self.get_flow_run_logger(active.flow_run), active.job
-
-        def tell(news: JobStatus | str) -> None:
-            if isinstance(news, str):
-                logger.warning("%s job %s: %s", job.recipe, job.id, news)
-            else:
-                logger.info("%s job %s is %s.", job.recipe, job.id, news)
-
-        return tell
-
-    async def _conclude(self, active: Active, status: JobStatus) -> GenericWorkerResult:
-        """Report a job's end to Prefect, unless the flow run has done so itself; then clean up."""
-        job, driver, logger = active.job, active.driver, self.get_flow_run_logger(active.flow_run)
-        if status.state is JobState.SUCCEEDED and await self._reported(active):
-            state = None
-        else:
-            status = await driver.explain(job, status)
-            state = await flow_runs.report_end(self.client, active.flow_run.id, end_message(job, status, active.cancel.is_set()))
-        if state is not None and state.is_crashed():
-            logs = await driver.logs(job)
-            if logs:
-                logger.error("The last lines of the job's output:\n%s", logs)
-            logger.error("%s", end_message(job, status))
-        trouble = await driver.cleanup(job)
-        if trouble:
-            logger.warning("Cleaning up after %s job %s failed: %s", job.recipe, job.id, trouble)
-        code = 0 if status.state is JobState.SUCCEEDED else (status.exit_code or (128 + status.signal if status.signal else 1))
-        return GenericWorkerResult(identifier=job.pid, status_code=code)
-
-    async def _reported(self, active: Active) -> bool:
-        """Whether a flow run whose job ended well has said how it ended. Its report may be on its way."""
-        for wait in (0, 1, 2, 3, 4):
-            await asyncio.sleep(wait)
-            flow_run = await flow_runs.read(self.client, active.flow_run.id)
-            if flow_run is None or flow_run.state is None:
-                return True
-            if not (flow_run.state.is_pending() or flow_run.state.is_running() or flow_run.state.is_cancelling()):
-                return True
-        return False
-
-    def _end(self, active: Active) -> asyncio.Task[JobStatus]:
-        """Start to end an active run's job; once, however often it is asked for."""
-        if active.watch is None:
-            raise RuntimeError("the job is not watched yet")
-        if active.cancelling is None:
-            active.cancelling = asyncio.create_task(end_job(self._watcher, active.watch))
-        return active.cancelling
+            self._assignments.drop(assignment)
+            if slot is not None and self._limiter is not None:
+                slot.cancel()
+                with contextlib.suppress(asyncio.CancelledError, RuntimeError):
+                    await slot
+                    self._limiter.release_on_behalf_of(borrower)
 
     async def kill_infrastructure(
         self, infrastructure_pid: str, configuration: GenericWorkerJobConfiguration, grace_seconds: int = 30
@@ -229,32 +182,37 @@ class GenericWorker(BaseWorker[GenericWorkerJobConfiguration, GenericWorkerVaria
             InfrastructureNotAvailable: The job is not this pool's, lives elsewhere, or nobody can say whether it is there.
         """
         del grace_seconds  # how a job is asked to end, and for how long, is the recipe's policy
-        active = next((a for a in self._active.values() if a.job.pid == infrastructure_pid and a.watch), None)
-        if active is not None:
-            status = await self._end(active)
+        reference = JobReference.parse(infrastructure_pid)
+        assignment = next((a for a in self._assignments if reference and a.job.key == reference.key), None)
+        if assignment is None:
+            status = await self._kill(infrastructure_pid, reference, configuration)
         else:
-            status = await self._kill(infrastructure_pid, configuration)
+            ended = await self._assignments.end(assignment)
+            if ended is None:
+                raise InfrastructureNotFound(f"{infrastructure_pid}: the job was not submitted.")
+            status = ended
         if status.state is JobState.UNKNOWN or status.state.alive:
             raise InfrastructureNotAvailable(f"{infrastructure_pid}: the job could not be ended; its state is {status}.")
 
-    async def _kill(self, pid: str, configuration: GenericWorkerJobConfiguration) -> JobStatus:
+    async def _kill(
+        self, pid: str, reference: JobReference | None, configuration: GenericWorkerJobConfiguration
+    ) -> JobStatus:
         """End a job that this worker does not watch."""
-        reference = JobReference.parse(pid)
         recipe, flow_run = configuration.loaded_recipe, configuration.flow_run
         if reference is None or reference.recipe != recipe.name or flow_run is None:
             raise InfrastructureNotAvailable(f"{pid!r} is not a job of this pool's recipe {recipe.name!r}.")
         driver, job = self.driver(recipe), configuration.job(flow_run, reference.key)
         job.scope, job.id, job.fields, job.born = reference.scope, reference.id, reference.fields, 0.0
-        if driver.scope(job.values) != job.scope:
-            raise InfrastructureNotAvailable(f"{pid!r} lives at {job.scope!r}; this worker is at {driver.scope(job.values)!r}.")
+        here = driver.scope(job.values)
+        if here != job.scope:
+            raise InfrastructureNotAvailable(f"{pid!r} lives at {job.scope!r}, and this worker is at {here!r}.")
         if not job.id:
             found, trouble = await driver.find([job])
             if not found and trouble:
                 raise InfrastructureNotAvailable(f"{pid!r}: the job cannot be looked up: {trouble}")
             if not found:
                 raise InfrastructureNotFound(f"{pid!r}: no job has this key.")
-        active = Active(flow_run, job, driver)
-        watch = self._watcher.watch(job, driver, self._teller(active))
+        watch = self._watcher.watch(job, driver, lambda news: self._logger.info("%s: %s", pid, news))
         try:
             first = await asyncio.wait_for(self._first_answer(watch), _KILL_PATIENCE)
             if first is not None:
@@ -290,28 +248,3 @@ class GenericWorker(BaseWorker[GenericWorkerJobConfiguration, GenericWorkerVaria
         else:
             if state is not None and state.is_crashed():
                 self.get_flow_run_logger(flow_run).info("Reported flow run '%s' as crashed: %s", flow_run.id, message)
-
-
-def end_message(job: Job, status: JobStatus, cancelled: bool = False) -> str:
-    """What a flow run's state says about the end of its job: recipe, id, the infrastructure's own words, exit code."""
-    name = f"{job.recipe} job {job.id}"
-    if cancelled:
-        return f"The {name} was ended because the flow run was cancelled."
-    if status.state is JobState.ABSENT:
-        last = f" The last thing known of it: {status}." if status.word else ""
-        return f"The {name} has vanished: {job.recipe} answers, and does not know it any more.{last}"
-    if status.state is JobState.SUCCEEDED:
-        return f"The {name} has ended ({status}) and the flow run never reported its own end."
-    if status.state is JobState.CANCELLED:
-        return f"The {name} was cancelled outside Prefect: {status}."
-    return f"The {name} ended as {status}.{_explained(status)}"
-
-
-def _explained(status: JobStatus) -> str:
-    if status.exit_code in {126, 127}:
-        return " The job's command was not found, or cannot be executed: look at the command and at PATH in the job."
-    signal, text = status.signal, ""
-    if signal is None and status.exit_code and 128 < status.exit_code < 160:  # noqa: PLR2004 - how shells report signals
-        signal = status.exit_code - 128
-        text = f" A shell reports {signal_name(signal)} so."
-    return f"{text} Often that is the host's answer to too much memory." if signal == Signals.SIGKILL else text

@@ -1,0 +1,222 @@
+"""One flow run's job, from just before its submission to the report of its end.
+
+An assignment never ends with a guess: what cannot be known is waited for, and what cannot be reported is tried again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from signal import Signals
+from typing import TYPE_CHECKING, Protocol
+
+from generic_worker import flow_runs
+from generic_worker.cancelling import end_job
+from generic_worker.errors import GenericWorkerError, SubmitError
+from generic_worker.jobs import CLEANED, JobState, signal_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from uuid import UUID
+
+    from prefect.client.orchestration import PrefectClient
+    from prefect.client.schemas.objects import FlowRun
+    from prefect.logging.loggers import PrefectLogAdapter
+
+    from generic_worker.driver import Driver
+    from generic_worker.jobs import Job, JobStatus
+    from generic_worker.watcher import Watch, Watcher
+
+
+class Host(Protocol):
+    """What an assignment needs of its worker."""
+
+    @property
+    def client(self) -> PrefectClient:
+        """The API's client."""
+
+    def get_flow_run_logger(self, flow_run: FlowRun) -> PrefectLogAdapter:
+        """The logger of a flow run."""
+
+
+@dataclass(slots=True, eq=False)
+class Assignment:
+    """A flow run whose job this worker is responsible for.
+
+    Attributes:
+        flow_run: The flow run, as it was when the worker took it on.
+        job: Its job.
+        driver: The driver of its recipe.
+        cancel: Set when the job is to be ended, or not to be submitted any more.
+        submitted: Set when its submission is over, one way or the other.
+        watch: The watch of its job, once that is submitted.
+        ending: The task that ends the job.
+    """
+
+    flow_run: FlowRun
+    job: Job
+    driver: Driver
+    cancel: asyncio.Event = field(default_factory=asyncio.Event)
+    submitted: asyncio.Event = field(default_factory=asyncio.Event)
+    watch: Watch | None = None
+    ending: asyncio.Task[JobStatus] | None = None
+
+
+class Assignments:
+    """All the flow runs whose jobs this worker is responsible for.
+
+    Args:
+        host: The worker.
+        watcher: What watches the jobs.
+    """
+
+    def __init__(self, host: Host, watcher: Watcher) -> None:
+        self._host = host
+        self._watcher = watcher
+        self._active: dict[UUID, Assignment] = {}
+
+    def __contains__(self, flow_run_id: object) -> bool:
+        return flow_run_id in self._active
+
+    def __iter__(self) -> Iterator[Assignment]:
+        return iter(list(self._active.values()))
+
+    def __len__(self) -> int:
+        return len(self._active)
+
+    def get(self, flow_run_id: UUID) -> Assignment | None:
+        """The assignment of a flow run, if this worker has it."""
+        return self._active.get(flow_run_id)
+
+    def take(self, assignment: Assignment) -> None:
+        """Be responsible for a flow run from now on."""
+        self._active[assignment.flow_run.id] = assignment
+
+    def drop(self, assignment: Assignment) -> None:
+        """Be responsible no longer. The job is left as it is."""
+        self._active.pop(assignment.flow_run.id, None)
+        if assignment.watch is not None:
+            self._watcher.forget(assignment.watch)
+        if assignment.ending is not None:
+            assignment.ending.cancel()
+
+    async def submit(self, assignment: Assignment) -> None:
+        """Submit the job. Its key is saved before, its id after: whoever comes later finds it by one or the other.
+
+        Raises:
+            GenericWorkerError: The job was not submitted; the text says why, and whether it may exist all the same.
+        """
+        job, driver, flow_run = assignment.job, assignment.driver, assignment.flow_run
+        try:
+            await flow_runs.save_pid(self._host.client, flow_run.id, job.pid)
+            if assignment.cancel.is_set():
+                raise SubmitError("the flow run was cancelled before its job was submitted.")
+            await driver.submit(job, assignment.cancel)
+            await flow_runs.save_pid(self._host.client, flow_run.id, job.pid)
+        except GenericWorkerError as error:
+            if not (isinstance(error, SubmitError) and error.ambiguous):
+                driver.discard(job)
+            raise
+        finally:
+            assignment.submitted.set()
+        self._host.get_flow_run_logger(flow_run).info("Submitted as %s job %s.", job.recipe, job.id)
+
+    async def follow(self, assignment: Assignment) -> JobStatus:
+        """Watch a submitted job to its end and report that. Returns the job's last status."""
+        assignment.watch = self._watcher.watch(assignment.job, assignment.driver, self._teller(assignment))
+        assignment.submitted.set()
+        if assignment.cancel.is_set():
+            self._start_to_end(assignment, assignment.watch)
+        status = await assignment.watch.ended
+        return await self._conclude(assignment, status)
+
+    async def end(self, assignment: Assignment) -> JobStatus | None:
+        """End a job, or keep it from being submitted; as often as it is asked for, it is done once.
+
+        Returns:
+            The job's last status; None if it was not submitted.
+        """
+        assignment.cancel.set()
+        await assignment.submitted.wait()
+        if assignment.watch is None:
+            return None
+        return await asyncio.shield(self._start_to_end(assignment, assignment.watch))
+
+    def _start_to_end(self, assignment: Assignment, watch: Watch) -> asyncio.Task[JobStatus]:
+        if assignment.ending is None or assignment.ending.done():
+            assignment.ending = asyncio.create_task(end_job(self._watcher, watch))
+        return assignment.ending
+
+    def _teller(self, assignment: Assignment) -> Callable[[JobStatus | str], None]:
+        """What writes the news of a job into its flow run's log."""
+        logger, job = self._host.get_flow_run_logger(assignment.flow_run), assignment.job
+
+        def tell(news: JobStatus | str) -> None:
+            if isinstance(news, str):
+                logger.warning("%s job %s: %s", job.recipe, job.id, news)
+            else:
+                logger.info("%s job %s is %s.", job.recipe, job.id, news)
+
+        return tell
+
+    async def _conclude(self, assignment: Assignment, status: JobStatus) -> JobStatus:
+        """Report a job's end to Prefect, unless the flow run has done so itself; then clean up."""
+        job, driver, flow_run = assignment.job, assignment.driver, assignment.flow_run
+        logger = self._host.get_flow_run_logger(flow_run)
+        if not (status.state is JobState.SUCCEEDED and await self._reported(assignment)):
+            status = await driver.explain(job, status)
+            message = end_message(job, status, ended_by_us=assignment.cancel.is_set())
+            reported = await flow_runs.report_end(self._host.client, flow_run.id, message)
+            if reported is not None and reported.is_crashed():
+                logs = await driver.logs(job)
+                if logs:
+                    logger.error("The last lines of the job's output:\n%s", logs)
+                logger.error("%s", message)
+        if driver.cleans_up:
+            trouble = await driver.cleanup(job)
+            if trouble:
+                logger.warning("Cleaning up after %s job %s failed: %s", job.recipe, job.id, trouble)
+            job.fields[CLEANED] = "1"
+            await flow_runs.save_pid(self._host.client, flow_run.id, job.pid)
+        return status
+
+    async def _reported(self, assignment: Assignment) -> bool:
+        """Whether a flow run whose job ended well has said how it ended. Its report may still be on its way."""
+        for wait in (0, 1, 2, 3, 4):
+            await asyncio.sleep(wait)
+            flow_run = await flow_runs.read(self._host.client, assignment.flow_run.id)
+            if flow_run is None or not flow_runs.is_active(flow_run):
+                return True
+        return False
+
+
+def end_message(job: Job, status: JobStatus, *, ended_by_us: bool = False) -> str:
+    """What a flow run's state says about the end of its job: recipe, id, the infrastructure's own words, exit code."""
+    name = f"{job.recipe} job {job.id}"
+    if ended_by_us:
+        return f"The {name} was ended because the flow run was cancelled; its last state was {status}."
+    if status.state is JobState.ABSENT:
+        last = f" The last thing known of it: {status}." if status.word else ""
+        return f"The {name} has vanished: the infrastructure answers, and does not know it any more.{last}"
+    if status.state is JobState.SUCCEEDED:
+        return f"The {name} has ended ({status}) and the flow run never reported its own end."
+    if status.state is JobState.CANCELLED:
+        return f"The {name} was cancelled outside Prefect: {status}."
+    return f"The {name} ended as {status}.{_explained(status)}"
+
+
+def exit_status(status: JobStatus) -> int:
+    """A job's end as an exit code: 0 only if it ended well, whatever the infrastructure calls its exit code."""
+    if status.state is JobState.SUCCEEDED:
+        return 0
+    return status.exit_code or (128 + status.signal if status.signal else 1)
+
+
+def _explained(status: JobStatus) -> str:
+    if status.exit_code in {126, 127}:
+        return " The job's command was not found, or cannot be executed: look at the command and at PATH in the job."
+    signal, text = status.signal, ""
+    if signal is None and status.exit_code and 128 < status.exit_code < 160:  # noqa: PLR2004 - how shells report signals
+        signal = status.exit_code - 128
+        text = f" A shell reports {signal_name(signal)} so."
+    return f"{text} Often that is the host's answer to too much memory." if signal == Signals.SIGKILL else text

@@ -1,0 +1,183 @@
+"""What a worker does beside running flow runs: cancel queued jobs at once, keep leases, take over abandoned runs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Protocol
+
+from prefect.client.schemas.objects import StateType
+
+from generic_worker import flow_runs
+from generic_worker.jobs import JobState
+from generic_worker.recovery import ACTIVE, is_abandoned, runs_of_pool, workers_online
+
+if TYPE_CHECKING:
+    import logging
+    from collections.abc import Awaitable, Callable, Sequence
+    from uuid import UUID
+
+    from prefect.client.schemas.objects import FlowRun
+
+    from generic_worker.assignments import Assignment, Assignments, Host
+    from generic_worker.recovery import Recovery
+
+_CANCEL_EVERY = 1.0
+_ROUND_EVERY = 15.0
+_LEASE_SECONDS = 300.0
+_RENEW_EVERY = 60.0
+_FLOW_GRACE = 60.0
+"""Seconds that a running flow has to end itself when it is cancelled, before its job is."""
+_OWNERLESS_AGE = 60.0
+"""Seconds for which a run that has no job and no worker of its own must have been so before it is handed back."""
+_BROADEST_LOOK = 600.0
+"""Seconds between looks for jobs that ended while nobody watched."""
+
+
+class Keeper:
+    """The two loops: a quick one for cancellations, a slow one for everything else.
+
+    Args:
+        host: The worker.
+        pool: Name of its pool.
+        name: Its own name.
+        assignments: The runs it has.
+        recovery: How it takes over those of others.
+        adopt: Starts to follow a run that was taken over.
+        is_submitting: Whether Prefect's worker is about to submit a run.
+        logger: The worker's log.
+    """
+
+    def __init__(  # noqa: PLR0913 - it is wired once
+        self,
+        host: Host,
+        *,
+        pool: str,
+        name: str,
+        assignments: Assignments,
+        recovery: Recovery,
+        adopt: Callable[[Assignment], None],
+        is_submitting: Callable[[UUID], bool],
+        logger: logging.Logger | logging.LoggerAdapter[logging.Logger],
+    ) -> None:
+        self._host = host
+        self._pool = pool
+        self._name = name
+        self._assignments = assignments
+        self._recovery = recovery
+        self._adopt = adopt
+        self._is_submitting = is_submitting
+        self._logger = logger
+        self._renewed: dict[UUID, float] = {}
+        self._looked_back = -_BROADEST_LOOK
+        self._tasks: list[asyncio.Task[None]] = []
+        self._ends: set[asyncio.Task[object]] = set()
+
+    async def __aenter__(self) -> Keeper:
+        """Take over what was left by an earlier worker, then start both loops."""
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._safely(self._round), 60)
+        self._tasks = [
+            asyncio.create_task(self._loop(self._cancel, _CANCEL_EVERY), name="generic-worker cancellations"),
+            asyncio.create_task(self._loop(self._round, _ROUND_EVERY), name="generic-worker keeper"),
+        ]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Stop both loops."""
+        tasks = [*self._tasks, *self._ends]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _loop(self, work: Callable[[], Awaitable[None]], every: float) -> None:
+        while True:
+            await asyncio.sleep(every)
+            await self._safely(work)
+
+    async def _safely(self, work: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await work()
+        except Exception as error:  # the next round is the remedy, whatever it was
+            if flow_runs.is_passing(error):
+                self._logger.debug("The Prefect API does not answer: %s", error)
+            else:
+                self._logger.exception("Looking after the pool's flow runs failed; it is tried again.")
+
+    async def _cancel(self) -> None:
+        """End the jobs of runs that are being cancelled: at once while nothing has begun, else after a grace time."""
+        if not len(self._assignments):
+            return
+        for flow_run in await runs_of_pool(self._host.client, self._pool, [StateType.CANCELLING]):
+            assignment = self._assignments.get(flow_run.id)
+            if assignment is not None and not assignment.cancel.is_set() and _is_due(flow_run, assignment):
+                self._end(assignment)
+
+    def _end(self, assignment: Assignment) -> None:
+        self._host.get_flow_run_logger(assignment.flow_run).info("Ending %s job %s.", assignment.job.recipe, assignment.job.id)
+        task: asyncio.Task[object] = asyncio.create_task(self._assignments.end(assignment))
+        self._ends.add(task)
+        task.add_done_callback(self._ends.discard)
+
+    async def _round(self) -> None:
+        runs = await runs_of_pool(self._host.client, self._pool, ACTIVE)
+        await self._renew_leases(runs)
+        await self._end_unwanted(runs)
+        strangers = [run for run in runs if run.id not in self._assignments and not self._is_submitting(run.id)]
+        online = await workers_online(self._host.client, self._pool)
+        abandoned = [run for run in strangers if is_abandoned(run, self._name, online) and _is_old_enough(run)]
+        if abandoned:
+            assignments, settled = await self._recovery.take_over(self._host.client, abandoned)
+            for assignment in assignments:
+                if assignment.flow_run.id not in self._assignments:
+                    self._adopt(assignment)
+            self._logger.info("Took over %d flow runs; %d others were handed back or settled.", len(assignments), len(settled))
+        if time.monotonic() - self._looked_back > _BROADEST_LOOK:
+            self._looked_back = time.monotonic()
+            for assignment in await self._recovery.cleaned_late(self._host.client, self._pool, online):
+                if assignment.flow_run.id not in self._assignments:
+                    self._adopt(assignment)
+
+    async def _renew_leases(self, runs: Sequence[FlowRun]) -> None:
+        """Keep the concurrency slots of runs whose jobs wait in a queue: Prefect does so only once the flow runs."""
+        now = time.monotonic()
+        self._renewed = {key: at for key, at in self._renewed.items() if now - at < _LEASE_SECONDS}
+        for run in runs:
+            lease = run.state.state_details.deployment_concurrency_lease_id if run.state and run.state.is_pending() else None
+            if lease is None or run.id not in self._assignments or now - self._renewed.get(lease, -_RENEW_EVERY) < _RENEW_EVERY:
+                continue
+            try:
+                await self._host.client.renew_concurrency_lease(lease, _LEASE_SECONDS)
+                self._renewed[lease] = now
+            except Exception as error:  # noqa: BLE001 - the run decides about its slot when it starts
+                self._logger.warning("%s: its concurrency lease could not be renewed: %s", run.name, error)
+
+    async def _end_unwanted(self, runs: Sequence[FlowRun]) -> None:
+        """End queued jobs whose runs were ended in Prefect meanwhile: nobody waits for them any more."""
+        active = {run.id for run in runs}
+        for assignment in self._assignments:
+            watch = assignment.watch
+            if assignment.flow_run.id in active or watch is None or watch.status.state is not JobState.PENDING:
+                continue
+            flow_run = await flow_runs.read(self._host.client, assignment.flow_run.id)
+            if flow_run is None or (flow_run.state and flow_run.state.is_final()):
+                self._end(assignment)
+
+
+def _is_due(flow_run: FlowRun, assignment: Assignment) -> bool:
+    watch = assignment.watch
+    begun = flow_run.start_time is not None and watch is not None and watch.status.state is not JobState.PENDING
+    return not begun or _age(flow_run) > _FLOW_GRACE
+
+
+def _is_old_enough(flow_run: FlowRun) -> bool:
+    return bool(flow_run.infrastructure_pid) or _age(flow_run) > _OWNERLESS_AGE
+
+
+def _age(flow_run: FlowRun) -> float:
+    """Seconds for which a flow run has been in its state."""
+    if flow_run.state is None:
+        return 0.0
+    return (datetime.now(timezone.utc) - flow_run.state.timestamp).total_seconds()

@@ -1,0 +1,220 @@
+"""After a restart: which runs of this pool are whose, and what becomes of them.
+
+A run is taken over only when its worker is gone: it had this worker's name, or Prefect calls it offline. What a run's
+job is, its `infrastructure_pid` says; a job that was never given an id is looked up by its key, and one that is proven
+never to have been submitted is handed back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any
+
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterEndTime,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    WorkPoolFilter,
+    WorkPoolFilterName,
+)
+from prefect.client.schemas.objects import StateType, WorkerStatus
+from prefect.exceptions import Abort, ObjectNotFound, Pause
+from prefect.states import Scheduled
+from prefect.utilities.engine import propose_state
+
+from generic_worker import flow_runs
+from generic_worker.assignments import Assignment
+from generic_worker.configuration import is_attempt
+from generic_worker.errors import GenericWorkerError
+from generic_worker.jobs import CLEANED, JobReference
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from prefect.client.orchestration import PrefectClient
+    from prefect.client.schemas.objects import FlowRun
+
+    from generic_worker.configuration import GenericWorkerJobConfiguration
+    from generic_worker.driver import Driver
+    from generic_worker.recipe import Recipe
+
+ACTIVE = (StateType.PENDING, StateType.RUNNING, StateType.CANCELLING)
+_ENDED = (StateType.COMPLETED, StateType.FAILED, StateType.CRASHED, StateType.CANCELLED)
+_PAGE = 200
+_OWNER = "prefect.worker.name"
+"""The label in which Prefect's worker says who has a flow run."""
+_LOOK_BACK = timedelta(days=1)
+"""How long ago a run may have ended for its job to be cleaned up after a restart."""
+
+
+async def runs_of_pool(client: PrefectClient, pool: str, states: Iterable[StateType], since: datetime | None = None) -> list[FlowRun]:
+    """The flow runs of a pool that are in one of some states; those that ended after a time, if one is given."""
+    wanted = FlowRunFilter(
+        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=list(states))),
+        end_time=FlowRunFilterEndTime(after_=since) if since else None,
+    )
+    pools = WorkPoolFilter(name=WorkPoolFilterName(any_=[pool]))
+    found: list[FlowRun] = []
+    while True:
+        page = await client.read_flow_runs(
+            flow_run_filter=wanted, work_pool_filter=pools, limit=_PAGE, offset=len(found)
+        )
+        found += page
+        if len(page) < _PAGE:
+            return found
+
+
+async def workers_online(client: PrefectClient, pool: str) -> set[str]:
+    """The names of the workers of a pool that Prefect calls online."""
+    workers = await client.read_workers_for_work_pool(pool)
+    return {worker.name for worker in workers if worker.status is WorkerStatus.ONLINE}
+
+
+def is_abandoned(flow_run: FlowRun, me: str, online: set[str]) -> bool:
+    """Whether the worker of a flow run is gone. A run that names no worker is somebody's as long as anybody else is there."""
+    owner = flow_run.labels.get(_OWNER)
+    if owner is None:
+        return not online - {me}
+    return owner == me or owner not in online
+
+
+class Recovery:
+    """Takes over the abandoned runs of a pool.
+
+    Args:
+        name: This worker's name.
+        resolve: Makes the job configuration of a flow run, as it is now.
+        driver: The driver of a recipe.
+        warn: Writes a warning into the worker's log.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        resolve: Callable[[FlowRun], Any],
+        driver: Callable[[Recipe], Driver],
+        warn: Callable[..., None],
+    ) -> None:
+        self._name = name
+        self._resolve = resolve
+        self._driver = driver
+        self._warn = warn
+        self._warned: set[str] = set()
+
+    async def take_over(self, client: PrefectClient, runs: Sequence[FlowRun]) -> tuple[list[Assignment], list[FlowRun]]:
+        """Take over abandoned active runs.
+
+        Returns:
+            Assignments whose jobs have ids, to be followed; and the runs that were handed back or reported as ended.
+        """
+        gate = asyncio.Semaphore(8)
+
+        async def one(flow_run: FlowRun) -> tuple[bool, Assignment | None]:
+            async with gate:
+                submitted = await self._was_submitted(client, flow_run)
+                return submitted, await self._assignment(flow_run) if submitted else None
+
+        answers = await asyncio.gather(*(one(run) for run in runs))
+        found = [assignment for _, assignment in answers if assignment is not None]
+        nameless = [assignment for assignment in found if not assignment.job.id]
+        taken = [assignment for assignment in found if assignment.job.id]
+        located, settled = await self._locate(client, nameless)
+        taken += located
+        for flow_run, (submitted, _) in zip(runs, answers, strict=True):
+            if not submitted and await self._hand_back(client, flow_run):
+                settled.append(flow_run)
+        for assignment in taken:
+            await flow_runs.patiently(lambda a=assignment: client.update_flow_run_labels(a.flow_run.id, {_OWNER: self._name}))
+        return taken, settled
+
+    async def _was_submitted(self, client: PrefectClient, flow_run: FlowRun) -> bool:
+        """Whether a run's pid belongs to its present attempt. One that is being retried still has that of the last."""
+        if not flow_run.infrastructure_pid:
+            return False
+        reference = JobReference.parse(flow_run.infrastructure_pid)
+        if reference is None or flow_run.state is None or not flow_run.state.is_pending():
+            return True
+        history = sorted(await flow_runs.patiently(lambda: client.read_flow_run_states(flow_run.id)), key=lambda state: state.timestamp)
+        last = max((index for index, state in enumerate(history) if state.is_scheduled()), default=0)
+        return any(is_attempt(reference.key, state.id) for state in history[last:])
+
+    async def cleaned_late(self, client: PrefectClient, pool: str, online: set[str]) -> list[Assignment]:
+        """Runs that ended by themselves while nobody watched, and whose jobs were not cleaned up."""
+        since = datetime.now(timezone.utc) - _LOOK_BACK
+        runs = [run for run in await runs_of_pool(client, pool, _ENDED, since) if is_abandoned(run, self._name, online)]
+        runs = [run for run in runs if run.infrastructure_pid and f"{CLEANED}=1" not in run.infrastructure_pid]
+        found = [await self._assignment(run) for run in runs]
+        return [assignment for assignment in found if assignment and assignment.job.id and assignment.driver.cleans_up]
+
+    async def _assignment(self, flow_run: FlowRun) -> Assignment | None:
+        """What a flow run's pid says of its job; None when it has none of ours, or one that lives elsewhere."""
+        reference = JobReference.parse(flow_run.infrastructure_pid or "")
+        if reference is None:
+            return None
+        try:
+            configuration: GenericWorkerJobConfiguration = await self._resolve(flow_run)
+        except ObjectNotFound:
+            self._warn_once(f"{flow_run.name}: its deployment is gone, and its job {flow_run.infrastructure_pid} is left alone.")
+            return None
+        except GenericWorkerError as error:
+            self._warn_once(f"{flow_run.name}: its job {flow_run.infrastructure_pid} cannot be watched: {error}")
+            return None
+        recipe = configuration.loaded_recipe
+        if recipe.name != reference.recipe:
+            self._warn_once(f"{flow_run.name}: {flow_run.infrastructure_pid} is not a job of this pool's recipe {recipe.name}.")
+            return None
+        driver, job = self._driver(recipe), configuration.job(flow_run, reference.key)
+        job.scope, job.id, job.fields = reference.scope, reference.id, reference.fields
+        if driver.scope(job.values) != job.scope:
+            return None
+        return Assignment(flow_run, job, driver)
+
+    async def _locate(
+        self, client: PrefectClient, nameless: Sequence[Assignment]
+    ) -> tuple[list[Assignment], list[FlowRun]]:
+        """Look up jobs whose worker died while it submitted them; settle what becomes of those that do not exist."""
+        located: list[Assignment] = []
+        settled: list[FlowRun] = []
+        for driver in {assignment.driver for assignment in nameless}:
+            group = [assignment for assignment in nameless if assignment.driver is driver]
+            if driver.recipe.find is None:
+                for assignment in group:
+                    message = f"The worker stopped while it submitted this run, and {driver.recipe.name} has no find. The job may exist: "
+                    await flow_runs.report_end(client, assignment.flow_run.id, f"{message}look for the key {assignment.job.key}.")
+                settled += [assignment.flow_run for assignment in group]
+                continue
+            jobs = [assignment.job for assignment in group]
+            found, trouble = await driver.find(jobs)
+            if len(found) < len(jobs) and not trouble:
+                await asyncio.sleep(driver.recipe.policy.visible_after)
+                again, trouble = await driver.find([job for job in jobs if job not in found])
+                found |= again
+            for assignment in group:
+                if assignment.job in found:
+                    await flow_runs.save_pid(client, assignment.flow_run.id, assignment.job.pid)
+                    located.append(assignment)
+                elif not trouble and await self._hand_back(client, assignment.flow_run):
+                    assignment.driver.discard(assignment.job)
+                    settled.append(assignment.flow_run)
+        return located, settled
+
+    async def _hand_back(self, client: PrefectClient, flow_run: FlowRun) -> bool:
+        """Give a run that was never submitted to whichever worker asks next. Says whether anything was done."""
+        state = flow_run.state
+        if state is None or state.is_running():
+            return False  # somebody executes it by other means
+        if state.is_cancelling():
+            await flow_runs.report_end(client, flow_run.id, "The flow run was cancelled before its job was submitted.")
+            return True
+        try:
+            await flow_runs.patiently(lambda: propose_state(client, Scheduled(message="Its worker stopped before it was submitted."), flow_run_id=flow_run.id))
+        except (Abort, Pause, ObjectNotFound):
+            return False
+        return True
+
+    def _warn_once(self, text: str) -> None:
+        if text not in self._warned:
+            self._warned.add(text)
+            self._warn("%s", text)
