@@ -66,7 +66,7 @@ class JobStatus:
             text += f" ({self.reason})"
         if self.signal:
             text += f", signal {signal_name(self.signal)}"
-        elif self.exit_code is not None and self.state.final:
+        elif self.exit_code or (self.exit_code == 0 and self.state is JobState.SUCCEEDED):
             text += f", exit code {self.exit_code}"
         return text
 
