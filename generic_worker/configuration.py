@@ -54,10 +54,13 @@ class GenericWorkerJobConfiguration(BaseJobConfiguration):
     recipe: dict[str, Any] | str = Field(
         default="process",
         title="Recipe",
-        description="The recipe: what `generic-worker template` writes here, or the name of a recipe that the worker finds.",
+        description="The recipe, as `generic-worker template` writes it here; or the name of one that a worker finds.",
     )
     variables: dict[str, Any] = Field(
-        default_factory=dict, title="Variables", description="Values of the recipe's variables.", json_schema_extra={"template": {}}
+        default_factory=dict,
+        title="Variables",
+        description="Values of the recipe's variables.",
+        json_schema_extra={"template": {}},
     )
 
     _recipe: Recipe = PrivateAttr()
@@ -113,7 +116,7 @@ class GenericWorkerJobConfiguration(BaseJobConfiguration):
         """The settings that a flow run needs, of those that are set for the worker."""
         return {name: value for name, value in super()._base_environment().items() if name in FLOW_RUN_SETTINGS}
 
-    def prepare_for_flow_run(
+    def prepare_for_flow_run(  # noqa: PLR0913, PLR0917 - the signature is Prefect's
         self,
         flow_run: FlowRun,
         deployment: DeploymentResponse | None = None,
@@ -193,9 +196,13 @@ def checked_variables(recipe: Recipe, values: dict[str, Any]) -> dict[str, Any]:
             try:
                 jsonschema.validate(value, schema, jsonschema.Draft202012Validator)
             except jsonschema.ValidationError as error:
-                raise VariableError(f"{recipe.name}: the variable {name} has a value that does not suit it: {error.message}.") from None
+                raise VariableError(
+                    f"{recipe.name}: the variable {name} has a value that does not suit it: {error.message}."
+                ) from None
         complete[name] = value
     unknown = sorted(set(values) - set(recipe.variables))
     if unknown:
-        raise VariableError(f"{recipe.name}: the recipe has no variable {unknown[0]!r}; it has {', '.join(recipe.variables) or 'none'}.")
+        raise VariableError(
+            f"{recipe.name}: the recipe has no variable {unknown[0]!r}; it has {', '.join(recipe.variables) or 'none'}."
+        )
     return complete

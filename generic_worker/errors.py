@@ -1,12 +1,12 @@
 """Every exception that this package raises.
 
-    GenericWorkerError
-    ├── RecipeError          the recipe is wrong: its author must change it
-    ├── VariableError        a job variable is wrong: the flow's author must change it
-    ├── CommandError         a command could not be started
-    │   └── CommandNotFound  its program is not on this machine, or cannot be executed
-    ├── OutputError          a command answered, and the recipe cannot read the answer
-    └── SubmitError          a job was not submitted, or nobody can say whether it was
+GenericWorkerError
+├── RecipeError          the recipe is wrong: its author must change it
+├── VariableError        a job variable is wrong: the flow's author must change it
+├── CommandError         a command could not be started
+│   └── CommandNotFound  its program is not on this machine, or cannot be executed
+├── OutputError          a command answered, and the recipe cannot read the answer
+└── SubmitError          a job was not submitted, or nobody can say whether it was
 """
 
 from __future__ import annotations

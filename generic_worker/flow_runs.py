@@ -5,6 +5,7 @@ A passing failure of the API is waited out: it never decides what becomes of a r
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import httpx
@@ -79,10 +80,10 @@ async def report_end(client: PrefectClient, flow_run_id: UUID, message: str) -> 
         flow_run = await read(client, flow_run_id)
         if flow_run is None or flow_run.state is None or not is_active(flow_run):
             return None
-        end = Cancelled(message=message) if flow_run.state.is_cancelling() else Crashed(message=message)
+        end: State = Cancelled(message=message) if flow_run.state.is_cancelling() else Crashed(message=message)
         try:
-            result = await patiently(lambda end=end: propose_state(client, end, flow_run_id=flow_run_id))
-        except (Abort, Pause, ObjectNotFound):  # the first two are BaseExceptions: somebody else has moved the run meanwhile
+            result = await patiently(partial(propose_state, client, end, flow_run_id=flow_run_id))
+        except (Abort, Pause, ObjectNotFound):  # moved by somebody else, or deleted; the first two are BaseExceptions
             return None
         if not result.is_cancelling():  # the run was being cancelled after all, and a crash is refused
             return result if result.type == end.type else None

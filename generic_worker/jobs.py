@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import math
 from dataclasses import dataclass, field
 from enum import Enum
 from signal import Signals
@@ -52,6 +52,7 @@ class JobStatus:
         reason: The infrastructure's explanation, if it gives one; for an unknown state, ours.
         exit_code: The exit code of the job's command, if known.
         signal: The number of the signal that ended the job, if known.
+        foreign: Whether the id now belongs to somebody else's job, as far as its key says.
     """
 
     state: JobState
@@ -59,6 +60,7 @@ class JobStatus:
     reason: str = ""
     exit_code: int | None = None
     signal: int | None = None
+    foreign: bool = False
 
     def __str__(self) -> str:
         text = self.word or self.state.value
@@ -97,7 +99,7 @@ class Job:
         scope: Where the job lives when ids mean something in one place only, such as a host name.
         id: The infrastructure's name for it; empty until submitted.
         fields: What else the submit command's output yielded.
-        born: When it was submitted or adopted, in seconds of the monotonic clock.
+        born: When it was submitted, or found by its key, in seconds of the monotonic clock: then its id was its own.
     """
 
     key: str
@@ -106,7 +108,7 @@ class Job:
     scope: str = ""
     id: str = ""
     fields: dict[str, str] = field(default_factory=dict)
-    born: float = field(default_factory=time.monotonic)
+    born: float = -math.inf
 
     @property
     def pid(self) -> str:

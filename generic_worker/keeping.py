@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from prefect.client.schemas.objects import StateType
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from prefect.client.schemas.objects import FlowRun
+    from typing_extensions import Self
 
     from generic_worker.assignments import Assignment, Assignments, Host
     from generic_worker.recovery import Recovery
@@ -75,7 +76,7 @@ class Keeper:
         self._tasks: list[asyncio.Task[None]] = []
         self._ends: set[asyncio.Task[object]] = set()
 
-    async def __aenter__(self) -> Keeper:
+    async def __aenter__(self) -> Self:
         """Take over what was left by an earlier worker, then start both loops."""
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._safely(self._round), 60)
@@ -116,7 +117,9 @@ class Keeper:
                 self._end(assignment)
 
     def _end(self, assignment: Assignment) -> None:
-        self._host.get_flow_run_logger(assignment.flow_run).info("Ending %s job %s.", assignment.job.recipe, assignment.job.id)
+        self._host.get_flow_run_logger(assignment.flow_run).info(
+            "Ending %s job %s.", assignment.job.recipe, assignment.job.id
+        )
         task: asyncio.Task[object] = asyncio.create_task(self._assignments.end(assignment))
         self._ends.add(task)
         task.add_done_callback(self._ends.discard)
@@ -133,7 +136,11 @@ class Keeper:
             for assignment in assignments:
                 if assignment.flow_run.id not in self._assignments:
                     self._adopt(assignment)
-            self._logger.info("Took over %d flow runs; %d others were handed back or settled.", len(assignments), len(settled))
+            self._logger.info(
+                "Took over %d flow runs; %d others were handed back or settled.",
+                len(assignments),
+                len(settled),
+            )
         if time.monotonic() - self._looked_back > _BROADEST_LOOK:
             self._looked_back = time.monotonic()
             for assignment in await self._recovery.cleaned_late(self._host.client, self._pool, online):
@@ -145,8 +152,16 @@ class Keeper:
         now = time.monotonic()
         self._renewed = {key: at for key, at in self._renewed.items() if now - at < _LEASE_SECONDS}
         for run in runs:
-            lease = run.state.state_details.deployment_concurrency_lease_id if run.state and run.state.is_pending() else None
-            if lease is None or run.id not in self._assignments or now - self._renewed.get(lease, -_RENEW_EVERY) < _RENEW_EVERY:
+            lease = (
+                run.state.state_details.deployment_concurrency_lease_id
+                if run.state and run.state.is_pending()
+                else None
+            )
+            if (
+                lease is None
+                or run.id not in self._assignments
+                or now - self._renewed.get(lease, -_RENEW_EVERY) < _RENEW_EVERY
+            ):
                 continue
             try:
                 await self._host.client.renew_concurrency_lease(lease, _LEASE_SECONDS)

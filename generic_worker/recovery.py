@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
 
 from prefect.client.schemas.filters import (
     FlowRunFilter,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from prefect.client.orchestration import PrefectClient
     from prefect.client.schemas.objects import FlowRun
+    from prefect.types import DateTime
 
     from generic_worker.configuration import GenericWorkerJobConfiguration
     from generic_worker.driver import Driver
@@ -49,7 +51,9 @@ _LOOK_BACK = timedelta(days=1)
 """How long ago a run may have ended for its job to be cleaned up after a restart."""
 
 
-async def runs_of_pool(client: PrefectClient, pool: str, states: Iterable[StateType], since: datetime | None = None) -> list[FlowRun]:
+async def runs_of_pool(
+    client: PrefectClient, pool: str, states: Iterable[StateType], since: DateTime | None = None
+) -> list[FlowRun]:
     """The flow runs of a pool that are in one of some states; those that ended after a time, if one is given."""
     wanted = FlowRunFilter(
         state=FlowRunFilterState(type=FlowRunFilterStateType(any_=list(states))),
@@ -73,7 +77,7 @@ async def workers_online(client: PrefectClient, pool: str) -> set[str]:
 
 
 def is_abandoned(flow_run: FlowRun, me: str, online: set[str]) -> bool:
-    """Whether the worker of a flow run is gone. A run that names no worker is somebody's as long as anybody else is there."""
+    """Whether the worker of a flow run is gone. A run that names none is somebody's while anybody else is there."""
     owner = flow_run.labels.get(_OWNER)
     if owner is None:
         return not online - {me}
@@ -126,7 +130,9 @@ class Recovery:
             if not submitted and await self._hand_back(client, flow_run):
                 settled.append(flow_run)
         for assignment in taken:
-            await flow_runs.patiently(lambda a=assignment: client.update_flow_run_labels(a.flow_run.id, {_OWNER: self._name}))
+            await flow_runs.patiently(
+                partial(client.update_flow_run_labels, assignment.flow_run.id, {_OWNER: self._name})
+            )
         return taken, settled
 
     async def _was_submitted(self, client: PrefectClient, flow_run: FlowRun) -> bool:
@@ -136,13 +142,16 @@ class Recovery:
         reference = JobReference.parse(flow_run.infrastructure_pid)
         if reference is None or flow_run.state is None or not flow_run.state.is_pending():
             return True
-        history = sorted(await flow_runs.patiently(lambda: client.read_flow_run_states(flow_run.id)), key=lambda state: state.timestamp)
+        history = sorted(
+            await flow_runs.patiently(lambda: client.read_flow_run_states(flow_run.id)),
+            key=lambda state: state.timestamp,
+        )
         last = max((index for index, state in enumerate(history) if state.is_scheduled()), default=0)
         return any(is_attempt(reference.key, state.id) for state in history[last:])
 
     async def cleaned_late(self, client: PrefectClient, pool: str, online: set[str]) -> list[Assignment]:
         """Runs that ended by themselves while nobody watched, and whose jobs were not cleaned up."""
-        since = datetime.now(timezone.utc) - _LOOK_BACK
+        since = cast("DateTime", datetime.now(timezone.utc) - _LOOK_BACK)
         runs = [run for run in await runs_of_pool(client, pool, _ENDED, since) if is_abandoned(run, self._name, online)]
         runs = [run for run in runs if run.infrastructure_pid and f"{CLEANED}=1" not in run.infrastructure_pid]
         found = [await self._assignment(run) for run in runs]
@@ -156,14 +165,18 @@ class Recovery:
         try:
             configuration: GenericWorkerJobConfiguration = await self._resolve(flow_run)
         except ObjectNotFound:
-            self._warn_once(f"{flow_run.name}: its deployment is gone, and its job {flow_run.infrastructure_pid} is left alone.")
+            self._warn_once(
+                f"{flow_run.name}: its deployment is gone, and its job {flow_run.infrastructure_pid} is left alone."
+            )
             return None
         except GenericWorkerError as error:
             self._warn_once(f"{flow_run.name}: its job {flow_run.infrastructure_pid} cannot be watched: {error}")
             return None
         recipe = configuration.loaded_recipe
         if recipe.name != reference.recipe:
-            self._warn_once(f"{flow_run.name}: {flow_run.infrastructure_pid} is not a job of this pool's recipe {recipe.name}.")
+            self._warn_once(
+                f"{flow_run.name}: {flow_run.infrastructure_pid} is not a job of this pool's recipe {recipe.name}."
+            )
             return None
         driver, job = self._driver(recipe), configuration.job(flow_run, reference.key)
         job.scope, job.id, job.fields = reference.scope, reference.id, reference.fields
@@ -181,8 +194,9 @@ class Recovery:
             group = [assignment for assignment in nameless if assignment.driver is driver]
             if driver.recipe.find is None:
                 for assignment in group:
-                    message = f"The worker stopped while it submitted this run, and {driver.recipe.name} has no find. The job may exist: "
-                    await flow_runs.report_end(client, assignment.flow_run.id, f"{message}look for the key {assignment.job.key}.")
+                    message = f"The worker stopped while it submitted this run, and {driver.recipe.name} has no find."
+                    hint = f"The job may exist: look for the key {assignment.job.key}."
+                    await flow_runs.report_end(client, assignment.flow_run.id, f"{message} {hint}")
                 settled += [assignment.flow_run for assignment in group]
                 continue
             jobs = [assignment.job for assignment in group]
@@ -209,7 +223,13 @@ class Recovery:
             await flow_runs.report_end(client, flow_run.id, "The flow run was cancelled before its job was submitted.")
             return True
         try:
-            await flow_runs.patiently(lambda: propose_state(client, Scheduled(message="Its worker stopped before it was submitted."), flow_run_id=flow_run.id))
+            await flow_runs.patiently(
+                lambda: propose_state(
+                    client,
+                    Scheduled(message="Its worker stopped before it was submitted."),
+                    flow_run_id=flow_run.id,
+                )
+            )
         except (Abort, Pause, ObjectNotFound):
             return False
         return True

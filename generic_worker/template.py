@@ -16,8 +16,7 @@ _COMMON: dict[str, dict[str, Any]] = {
     "name": {
         "title": "Name",
         "type": "string",
-        "description": "Name of the job, for people. {{ ctx.flow.name }} and {{ ctx.flow_run.name }} may be part of it; the flow "
-        "run's name when empty.",
+        "description": "Name of the job, for people; the flow run's when empty. {{ ctx.flow.name }} works here.",
     },
     "env": {
         "title": "Environment variables",
@@ -51,9 +50,18 @@ def base_job_template(loaded: Loaded, *, name_only: bool = False) -> dict[str, A
         name_only: Whether the template refers to the recipe by name, so that each worker reads its own copy.
     """
     recipe = loaded.recipe
-    properties = {**deepcopy(_COMMON), **{name: _property(name, schema) for name, schema in recipe.variables.items()}}
+    properties = {
+        **deepcopy(_COMMON),
+        **{name: _property(name, schema) for name, schema in recipe.variables.items()},
+    }
     blocks = {
-        _definition(name): {"title": slug, "type": "object", "properties": {}, "block_type_slug": slug, "block_schema_references": {}}
+        _definition(name): {
+            "title": slug,
+            "type": "object",
+            "properties": {},
+            "block_type_slug": slug,
+            "block_schema_references": {},
+        }
         for name, slug in recipe.blocks.items()
     }
     variables: dict[str, Any] = {

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 _KILL_PATIENCE = 20.0
 """Seconds that `kill_infrastructure` waits for an infrastructure to answer; then Prefect asks again later."""
+_FOLLOW_AGAIN = 15.0
+"""Seconds after which a job that could not be followed is followed again."""
 
 
 class GenericWorkerResult(BaseWorkerResult):
@@ -72,8 +74,7 @@ class GenericWorker(BaseWorker[GenericWorkerJobConfiguration, GenericWorkerVaria
         await self._background.enter_async_context(self._watcher)
         try:
             await super().__aenter__()
-            if self._work_pool is not None and self._work_pool.type != self.type:
-                raise ValueError(f"The work pool {self._work_pool_name!r} is of type {self._work_pool.type!r}, not {self.type!r}.")
+            self._refuse_other_types()
             await self._background.enter_async_context(self._keeper())
         except BaseException:
             await self._background.aclose()
@@ -90,6 +91,12 @@ class GenericWorker(BaseWorker[GenericWorkerJobConfiguration, GenericWorkerVaria
                 task.cancel()
             await asyncio.gather(*self._adopted, return_exceptions=True)
 
+    def _refuse_other_types(self) -> None:
+        """Prefect only warns, and hands a worker the runs of a pool whose template is not for it."""
+        if self._work_pool is not None and self._work_pool.type != self.type:
+            found = f"The work pool {self._work_pool_name!r} is of type {self._work_pool.type!r}"
+            raise ValueError(f"{found}: start a worker of that type, or make a pool of type {self.type!r}.")
+
     def _keeper(self) -> Keeper:
         return Keeper(
             self,
@@ -104,7 +111,11 @@ class GenericWorker(BaseWorker[GenericWorkerJobConfiguration, GenericWorkerVaria
 
     async def _resolve(self, flow_run: FlowRun) -> GenericWorkerJobConfiguration:
         return await self.job_configuration.resolve_for_flow_run(
-            flow_run, client=self.client, work_pool=self.work_pool, worker_name=self.name, worker_id=self.backend_id
+            flow_run,
+            client=self.client,
+            work_pool=self.work_pool,
+            worker_name=self.name,
+            worker_id=self.backend_id,
         )
 
     def driver(self, recipe: Recipe) -> Driver:
@@ -117,7 +128,7 @@ class GenericWorker(BaseWorker[GenericWorkerJobConfiguration, GenericWorkerVaria
         self,
         flow_run: FlowRun,
         configuration: GenericWorkerJobConfiguration,
-        task_status: anyio.abc.TaskStatus[str] | None = None,
+        task_status: anyio.abc.TaskStatus[Any] | None = None,
     ) -> GenericWorkerResult:
         """Submit a flow run's job and wait for its end.
 
@@ -145,12 +156,15 @@ class GenericWorker(BaseWorker[GenericWorkerJobConfiguration, GenericWorkerVaria
             self._assignments.drop(assignment)
 
     async def _follow(self, assignment: Assignment) -> GenericWorkerResult:
-        try:
-            code = exit_status(await self._assignments.follow(assignment))
-        except Exception:
-            self.get_flow_run_logger(assignment.flow_run).exception("The job %s is not watched any more.", assignment.job.pid)
-            code = 1
-        return GenericWorkerResult(identifier=assignment.job.pid, status_code=code)
+        """Follow a job to its end. An error of ours must not decide what becomes of the run: it is tried again."""
+        while True:
+            try:
+                status = await self._assignments.follow(assignment)
+                return GenericWorkerResult(identifier=assignment.job.pid, status_code=exit_status(status))
+            except Exception:
+                logger = self.get_flow_run_logger(assignment.flow_run)
+                logger.exception("Following %s failed; it is tried again.", assignment.job.pid)
+                await asyncio.sleep(_FOLLOW_AGAIN)
 
     def _adopt(self, assignment: Assignment) -> None:
         """Follow the job of a flow run that an earlier worker has left. It counts against the limit like any other."""
@@ -179,7 +193,7 @@ class GenericWorker(BaseWorker[GenericWorkerJobConfiguration, GenericWorkerVaria
 
         Raises:
             InfrastructureNotFound: It is proven that there is no such job, or that it has ended.
-            InfrastructureNotAvailable: The job is not this pool's, lives elsewhere, or nobody can say whether it is there.
+            InfrastructureNotAvailable: The job is not this pool's, or lives elsewhere, or nobody can say if it is there.
         """
         del grace_seconds  # how a job is asked to end, and for how long, is the recipe's policy
         reference = JobReference.parse(infrastructure_pid)
@@ -192,7 +206,9 @@ class GenericWorker(BaseWorker[GenericWorkerJobConfiguration, GenericWorkerVaria
                 raise InfrastructureNotFound(f"{infrastructure_pid}: the job was not submitted.")
             status = ended
         if status.state is JobState.UNKNOWN or status.state.alive:
-            raise InfrastructureNotAvailable(f"{infrastructure_pid}: the job could not be ended; its state is {status}.")
+            raise InfrastructureNotAvailable(
+                f"{infrastructure_pid}: the job could not be ended; its state is {status}."
+            )
 
     async def _kill(
         self, pid: str, reference: JobReference | None, configuration: GenericWorkerJobConfiguration
@@ -219,7 +235,9 @@ class GenericWorker(BaseWorker[GenericWorkerJobConfiguration, GenericWorkerVaria
                 raise InfrastructureNotFound(f"{pid!r} has ended already: {first}.")
             return await end_job(self._watcher, watch, _KILL_PATIENCE)
         except asyncio.TimeoutError:
-            raise InfrastructureNotAvailable(f"{pid!r}: the infrastructure does not say whether the job is there.") from None
+            raise InfrastructureNotAvailable(
+                f"{pid!r}: the infrastructure does not say whether the job is there."
+            ) from None
         finally:
             self._watcher.forget(watch)
 
@@ -239,11 +257,13 @@ class GenericWorker(BaseWorker[GenericWorkerJobConfiguration, GenericWorkerVaria
         except Exception as error:  # noqa: BLE001 - whatever it is, the run is what counts
             self._logger.warning("Flow run %s could not be labelled: %s", flow_run_id, error)
 
-    async def _propose_crashed_state(self, flow_run: FlowRun, message: str, client: PrefectClient | None = None) -> None:
-        """Report a crash, but never over a run that is being cancelled, was rescheduled, or has reported its own end."""
+    async def _propose_crashed_state(
+        self, flow_run: FlowRun, message: str, client: PrefectClient | None = None
+    ) -> None:
+        """Report a crash, but never over a run that is being cancelled, was rescheduled, or has reported its end."""
         try:
             state = await flow_runs.report_end(client or self.client, flow_run.id, message)
-        except Exception:
+        except Exception:  # a worker must not fall over one run
             self.get_flow_run_logger(flow_run).exception("Failed to update the state of flow run '%s'", flow_run.id)
         else:
             if state is not None and state.is_crashed():
