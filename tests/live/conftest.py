@@ -1,0 +1,33 @@
+"""Real backends for the live tests: found by folder, skipped with a reason where they are not, unless they are required."""
+
+import os
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+
+def backend_environment(name):
+    """The environment in which a backend's commands work, from the `env.sh` that its start script wrote."""
+    folder = os.environ.get("GENERIC_WORKER_TEST_BACKENDS")
+    script = Path(folder, name, "env.sh") if folder else None
+    if script is None or not script.is_file():
+        reason = f"no {name}: start it with tests/live/backends/{name}.sh, and see CONTRIBUTING.md"
+        if name in os.environ.get("GENERIC_WORKER_REQUIRE_BACKENDS", "").split():
+            pytest.fail(reason)
+        pytest.skip(reason)
+    shown = subprocess.run(
+        ["/bin/sh", "-c", f". {shlex.quote(str(script))} && env -0"],
+        env={"PATH": os.environ["PATH"]},
+        capture_output=True,
+        check=True,
+    )
+    pairs = (entry.split("=", 1) for entry in shown.stdout.decode().split("\0") if "=" in entry)
+    return {key: value for key, value in pairs if key not in {"PWD", "_", "SHLVL", "OLDPWD"}}
+
+
+@pytest.fixture(scope="session")
+def slurm():
+    """A running Slurm: the environment variables that its commands need."""
+    return backend_environment("slurm")
