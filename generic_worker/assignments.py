@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from generic_worker import flow_runs
 from generic_worker.cancelling import end_job
 from generic_worker.errors import GenericWorkerError, SubmitError
+from generic_worker.events import emit_job_event
 from generic_worker.jobs import CLEANED, JobState, signal_name
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from prefect.client.orchestration import PrefectClient
     from prefect.client.schemas.objects import FlowRun
+    from prefect.events import RelatedResource
     from prefect.logging.loggers import PrefectLogAdapter
 
     from generic_worker.driver import Driver
@@ -37,6 +39,9 @@ class Host(Protocol):
 
     def get_flow_run_logger(self, flow_run: FlowRun) -> PrefectLogAdapter:
         """The logger of a flow run."""
+
+    def event_resources(self) -> list[RelatedResource]:
+        """The work pool and the worker, as resources of an event."""
 
 
 @dataclass(slots=True, eq=False)
@@ -126,7 +131,7 @@ class Assignments:
         assignment.watch = self._watcher.watch(assignment.job, assignment.driver, self._teller(assignment))
         assignment.submitted.set()
         if assignment.cancel.is_set():
-            self._start_to_end(assignment, assignment.watch)
+            assignment.ending = self._ending(assignment, assignment.watch)
         status = await assignment.watch.ended
         return await self._conclude(assignment, status)
 
@@ -140,22 +145,26 @@ class Assignments:
         await assignment.submitted.wait()
         if assignment.watch is None:
             return None
-        return await asyncio.shield(self._start_to_end(assignment, assignment.watch))
+        assignment.ending = self._ending(assignment, assignment.watch)
+        return await asyncio.shield(assignment.ending)
 
-    def _start_to_end(self, assignment: Assignment, watch: Watch) -> asyncio.Task[JobStatus]:
-        if assignment.ending is None or assignment.ending.done():
-            assignment.ending = asyncio.create_task(end_job(self._watcher, watch))
-        return assignment.ending
+    def _ending(self, assignment: Assignment, watch: Watch) -> asyncio.Task[JobStatus]:
+        """The task that ends a job: the one that is at it, or a new one."""
+        if assignment.ending is not None and not assignment.ending.done():
+            return assignment.ending
+        return asyncio.create_task(end_job(self._watcher, watch))
 
     def _teller(self, assignment: Assignment) -> Callable[[JobStatus | str], None]:
-        """What writes the news of a job into its flow run's log."""
-        logger, job = self._host.get_flow_run_logger(assignment.flow_run), assignment.job
+        """What writes the news of a job into its flow run's log, and into Prefect's event stream."""
+        flow_run, job = assignment.flow_run, assignment.job
+        logger = self._host.get_flow_run_logger(flow_run)
 
         def tell(news: JobStatus | str) -> None:
             if isinstance(news, str):
                 logger.warning("%s job %s: %s", job.recipe, job.id, news)
-            else:
-                logger.info("%s job %s is %s.", job.recipe, job.id, news)
+                return
+            logger.info("%s job %s is %s.", job.recipe, job.id, news)
+            emit_job_event(job, news, flow_run, self._host.event_resources())
 
         return tell
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import anyio.abc
     from prefect.client.orchestration import PrefectClient
     from prefect.client.schemas.objects import FlowRun
+    from prefect.events import RelatedResource
     from typing_extensions import Self
 
     from generic_worker.recipe import Recipe
@@ -118,6 +119,10 @@ class GenericWorker(BaseWorker[GenericWorkerJobConfiguration, GenericWorkerVaria
             worker_id=self.backend_id,
         )
 
+    def event_resources(self) -> list[RelatedResource]:
+        """The work pool and the worker, as resources of an event."""
+        return self._event_related_resources(include_self=True)
+
     def driver(self, recipe: Recipe) -> Driver:
         """The driver of a recipe: one for all the jobs that have the same."""
         if id(recipe) not in self._drivers:
@@ -193,7 +198,7 @@ class GenericWorker(BaseWorker[GenericWorkerJobConfiguration, GenericWorkerVaria
 
         Raises:
             InfrastructureNotFound: It is proven that there is no such job, or that it has ended.
-            InfrastructureNotAvailable: The job is not this pool's, or lives elsewhere, or nobody can say if it is there.
+            InfrastructureNotAvailable: The job is not this pool's, lives elsewhere, or nobody can say if it exists.
         """
         del grace_seconds  # how a job is asked to end, and for how long, is the recipe's policy
         reference = JobReference.parse(infrastructure_pid)
@@ -263,7 +268,7 @@ class GenericWorker(BaseWorker[GenericWorkerJobConfiguration, GenericWorkerVaria
         """Report a crash, but never over a run that is being cancelled, was rescheduled, or has reported its end."""
         try:
             state = await flow_runs.report_end(client or self.client, flow_run.id, message)
-        except Exception:  # a worker must not fall over one run
+        except Exception:  # noqa: BLE001 - a worker must not fall over one run, and the next round looks at it again
             self.get_flow_run_logger(flow_run).exception("Failed to update the state of flow run '%s'", flow_run.id)
         else:
             if state is not None and state.is_crashed():
