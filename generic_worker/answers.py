@@ -13,36 +13,13 @@ from typing import TYPE_CHECKING
 
 from generic_worker.errors import OutputError
 from generic_worker.jobs import ABSENT, JobState, JobStatus
-from generic_worker.outputs import Records, read
+from generic_worker.outputs import Printed, Records, read
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from generic_worker.outputs import Record
-    from generic_worker.recipe import Explain, Find, Output, Recipe, Status, Submit
-
-
-@dataclass(frozen=True, slots=True)
-class Printed:
-    """What a command printed and how it ended, whoever ran it.
-
-    Attributes:
-        exit_code: Its exit code; negative, the number of the signal that ended it.
-        cut: Whether it was stopped after its time limit, or printed more than is kept.
-        unreachable: Whether the transport in front of it failed, so that nobody knows what happened behind it.
-    """
-
-    stdout: str = ""
-    stderr: str = ""
-    exit_code: int = 0
-    cut: bool = False
-    unreachable: bool = False
-
-    def shows(self, pattern: str | None) -> re.Match[str] | None:
-        """The first match of a pattern in what was printed on either stream."""
-        if pattern is None:
-            return None
-        return re.search(pattern, self.stdout, re.MULTILINE) or re.search(pattern, self.stderr, re.MULTILINE)
+    from generic_worker.recipe import Explain, Find, Operation, Output, Recipe, StateName, Status, Submit
 
 
 @dataclass(slots=True)
@@ -51,13 +28,11 @@ class StatusAnswer:
 
     Attributes:
         statuses: By job id. A job that is missing here is unknown.
-        healthy: Whether the answer is complete, so that a missing job is absent.
-        trouble: Why the answer is not complete, for people.
+        trouble: Why the answer is not complete, for people; empty if it is: then a missing job is absent.
         remarks: Oddities worth one warning each, such as a state word that the recipe does not list.
     """
 
     statuses: dict[str, JobStatus] = field(default_factory=dict)
-    healthy: bool = True
     trouble: str = ""
     remarks: list[str] = field(default_factory=list)
 
@@ -75,61 +50,94 @@ def status_answer(recipe: Recipe, command: Status, jobs: Mapping[str, str], prin
         A state or proof of absence for each job that the command says something about.
     """
     records, trouble = _records(command, printed)
-    answer = StatusAnswer(healthy=not trouble and records.complete, trouble=trouble)
-    if not trouble and not records.complete:
-        answer.trouble = "some lines of the output cannot be read"
+    answer = StatusAnswer(trouble=trouble)
+    sole = next(iter(jobs)) if len(jobs) == 1 and asks_for_one(command) else ""
     ids = {key: job_id for job_id, key in jobs.items() if key}
     for record in records.records:
-        job_id = record.get("id") or ids.get(record.get("key", "")) or (next(iter(jobs)) if len(jobs) == 1 else "")
-        if job_id not in jobs:
-            continue
-        key = record.get("key")
-        if key and jobs[job_id] and key != jobs[job_id]:
-            answer.remarks.append(
-                f"job {job_id} carries the key {key!r}, not {jobs[job_id]!r}: its id was given to another job, or the "
-                "site rewrites that field. Nothing is concluded from it."
-            )
-            answer.statuses[job_id] = JobStatus(JobState.UNKNOWN, reason=f"carries the key {key!r}")
-            continue
-        answer.statuses[job_id] = _status(recipe, record, answer.remarks)
+        job_id = _whose(record, jobs, ids) or (sole if not record.get("id") else "")
+        if job_id:
+            status = _status(recipe, record, job_id, jobs[job_id], answer.remarks)
+            if not (status.foreign and job_id in answer.statuses):
+                answer.statuses[job_id] = status
+    if not answer.trouble and not answer.statuses:
+        answer.trouble = _nonsense(recipe, records, sole)
     for job_id in _proven_absent(command.absent, jobs, printed):
         answer.statuses.setdefault(job_id, ABSENT)
-    if answer.healthy:
-        for job_id in jobs:
-            answer.statuses.setdefault(job_id, ABSENT)
+    if not answer.trouble:
+        unnamed = [job_id for job_id in jobs if job_id not in answer.statuses]
+        answer.statuses |= {job_id: ABSENT for job_id in unnamed if not _mentions(records.unread, job_id)}
     return answer
 
 
-def _proven_absent(pattern: str | None, jobs: Iterable[str], printed: Printed) -> list[str]:
+def asks_for_one(command: Operation) -> bool:
+    """Whether a command is about one job, so that what it prints needs no id."""
+    words = set(re.findall(r"\w+", f"{command.run} {command.stdin}"))
+    return "job_ids" not in words and not words.isdisjoint({"job_id", "job_key", "job_dir"})
+
+
+def _whose(record: Record, jobs: Mapping[str, str], ids: Mapping[str, str]) -> str:
+    """The id of the job that a record is about: by its id, or its key where ids are written otherwise."""
+    job_id = record.get("id", "")
+    return job_id if job_id in jobs else ids.get(record.get("key", ""), "")
+
+
+def _nonsense(recipe: Recipe, records: Records, sole: str) -> str:
+    """Why records that name none of the jobs are not a list of jobs at all; empty if they may be one."""
+    words = [record["state"] for record in records.records if record.get("state")]
+    if sole and words:
+        return f"it was asked about job {sole} and answers about {records.records[0].get('id')!r}"
+    if words and all(state_of(recipe.states, word) is None for word in words):
+        return f"no state in it is one that the recipe lists, such as {words[0]!r}"
+    return ""
+
+
+def _mentions(text: str, job_id: str) -> bool:
+    return job_id in text and re.search(rf"(?<![\w-]){re.escape(job_id)}(?![\w-])", text) is not None
+
+
+def _proven_absent(pattern: str | None, jobs: Mapping[str, str], printed: Printed) -> list[str]:
     """The jobs that the command's own words call unknown."""
     if pattern is None or printed.unreachable or printed.cut:
         return []
-    jobs = list(jobs)
     expression = re.compile(pattern, re.MULTILINE)
     text = f"{printed.stdout}\n{printed.stderr}"
     if "id" in expression.groupindex:
         return [match["id"] for match in expression.finditer(text) if match["id"] in jobs]
-    return jobs if len(jobs) == 1 and expression.search(text) else []
+    return list(jobs) if len(jobs) == 1 and expression.search(text) else []
 
 
-def _status(recipe: Recipe, record: Record, remarks: list[str]) -> JobStatus:
+def _status(recipe: Recipe, record: Record, job_id: str, key: str, remarks: list[str]) -> JobStatus:
+    """What one record says about a job."""
+    found = record.get("key")
+    if found and key and found != key:
+        remarks.append(
+            f"job {job_id} carries the key {found!r}, not {key!r}: its id was given to another job, or the "
+            "site rewrites that field. Nothing is concluded from it."
+        )
+        return JobStatus(JobState.UNKNOWN, reason=f"carries the key {found!r}", foreign=True)
     word = record.get("state", "")
     exit_code, signal = _number(record.get("exit_code")), _signal(record.get("signal"))
     status = JobStatus(JobState.UNKNOWN, word, _reason(record), exit_code, signal)
     name = state_of(recipe.states, word)
     if name is None:
         remarks.append(f"the state {word!r} is not listed in the recipe's states; it is taken as unknown until it is.")
-        return status
-    if name != "finished":
-        return replace(status, state=JobState(name))
-    if exit_code is None and signal is None:
+    elif name != "finished":
+        status = replace(status, state=JobState(name))
+    elif exit_code is None and signal is None:
         remarks.append(f"the state {word!r} is listed as finished, and the answer has no exit code; taken as unknown.")
-        return status
-    return replace(status, state=JobState.FAILED if exit_code or signal else JobState.SUCCEEDED)
+    else:
+        status = replace(status, state=JobState.FAILED if exit_code or signal else JobState.SUCCEEDED)
+    return _plausible(status)
 
 
-def state_of(states: Mapping[str, Sequence[str]], word: str) -> str | None:
-    """Our name for one of the infrastructure's words: exact words first, then patterns in the recipe's order."""
+def _plausible(status: JobStatus) -> JobStatus:
+    """A status without the exit code 0 of a job that its scheduler ended (Slurm: `TIMEOUT`, `0:0`)."""
+    ended_badly = status.state in {JobState.FAILED, JobState.CANCELLED}
+    return replace(status, exit_code=None) if ended_badly and status.exit_code == 0 else status
+
+
+def state_of(states: Mapping[StateName, Sequence[str]], word: str) -> StateName | None:
+    """Our name for one of the infrastructure's words: exact words first, then patterns in their order."""
     exact = next((name for name, words in states.items() if word in words), None)
     return exact or next((n for n, words in states.items() if any(fnmatchcase(word, w) for w in words)), None)
 
@@ -150,7 +158,7 @@ def _records(command: Status | Find, printed: Printed) -> tuple[Records, str]:
         return records, f"exit code {printed.exit_code}"
     if match := printed.shows(command.trouble):
         return records, match[0]
-    return records, ""
+    return records, "" if records.complete else "some lines of the output cannot be read"
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,8 +166,8 @@ class SubmitAnswer:
     """What a submit command says.
 
     Attributes:
-        outcome: `submitted`; `refused`: there is no job; `transient`: it failed for a passing reason, and there may be
-            a job; `ambiguous`: nobody can say.
+        outcome: `submitted`; `refused`: there is no job; `transient`: it failed for a passing reason, and
+            there may be one; `ambiguous`: nobody can say.
         fields: The record, with `id`, when submitted.
     """
 
@@ -171,7 +179,7 @@ def submit_answer(command: Submit, printed: Printed) -> SubmitAnswer:
     """Read a submit command's answer."""
     if printed.exit_code != 0 and not printed.cut and printed.shows(command.transient):
         return SubmitAnswer("transient")
-    if printed.cut or printed.unreachable or printed.exit_code < 0:
+    if printed.cut or printed.unreachable or printed.killed:
         return SubmitAnswer("ambiguous")
     if printed.exit_code != 0:
         return SubmitAnswer("refused")
@@ -194,8 +202,7 @@ def find_answer(command: Find, keys: Iterable[str], printed: Printed) -> tuple[d
     """Read a find command's answer.
 
     Returns:
-        The records found, by key; and why the answer is not complete, empty if it is: then a key that is missing has
-        no job.
+        The records found, by key; and why the answer is not complete, empty if it is: then no others exist.
     """
     keys = list(keys)
     records, trouble = _records(command, printed)
@@ -207,7 +214,9 @@ def find_answer(command: Find, keys: Iterable[str], printed: Printed) -> tuple[d
         key = record.get("key", "") if by_key else keys[0]
         if key in keys and record.get("id"):
             found[key] = record
-    return found, trouble or ("" if records.complete else "some lines of the output cannot be read")
+    if by_key and not trouble and any(key in printed.stdout for key in keys if key not in found):
+        trouble = "it names a job that cannot be read"
+    return found, trouble
 
 
 def explain_answer(command: Explain, status: JobStatus, printed: Printed) -> JobStatus:
@@ -220,11 +229,13 @@ def explain_answer(command: Explain, status: JobStatus, printed: Printed) -> Job
         return status
     record = records[-1]
     exit_code, signal = _number(record.get("exit_code")), _signal(record.get("signal"))
-    return replace(
-        status,
-        exit_code=status.exit_code if exit_code is None else exit_code,
-        signal=status.signal if signal is None else signal,
-        reason=_reason(record) or status.reason,
+    return _plausible(
+        replace(
+            status,
+            exit_code=status.exit_code if exit_code is None else exit_code,
+            signal=status.signal if signal is None else signal,
+            reason=_reason(record) or status.reason,
+        )
     )
 
 
@@ -247,7 +258,7 @@ def _number(text: str | None) -> int | None:
 
 
 def _signal(text: str | None) -> int | None:
-    """A signal's number from a number or a name; None for 0, which is how schedulers write that there was none."""
+    """A signal's number from a number or a name; None for 0, as schedulers write where there was none."""
     number = _number(text)
     if number is None and text:
         name = text.upper().removeprefix("SIG")

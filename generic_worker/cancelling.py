@@ -1,9 +1,8 @@
-"""Ending a job step by step, confirmed by its status and never by what a cancel command says of itself. No Prefect."""
+"""Ending a job step by step, confirmed by its status and never by what a cancel command says. No Prefect."""
 
 from __future__ import annotations
 
 import asyncio
-import itertools
 import time
 from typing import TYPE_CHECKING
 
@@ -17,11 +16,10 @@ _FRESH = 30.0
 
 
 def _is_ours(watch: Watch) -> bool:
-    """Whether the id is certain to be this job's at this moment. An id that may have been given to another is left alone."""
-    now = time.monotonic()
-    if not watch.answered:
-        return now - watch.job.born < _FRESH
-    return watch.status.state.alive and not watch.absences and now - watch.answered < _FRESH
+    """Whether the id is certain to be this job's now. One that may be another's is left alone."""
+    if watch.foreign or watch.absences:
+        return False
+    return time.monotonic() - max(watch.seen, watch.job.born) < _FRESH
 
 
 async def _ended_within(watch: Watch, seconds: float) -> bool:
@@ -30,30 +28,34 @@ async def _ended_within(watch: Watch, seconds: float) -> bool:
 
 
 async def end_job(watcher: Watcher, watch: Watch, patience: float | None = None) -> JobStatus:
-    """Cancel a watched job and wait until it is gone. The last step is repeated for as long as the caller waits.
+    """Cancel a watched job and wait until it is gone.
 
     Args:
         watcher: The watcher that watches it.
         watch: The job.
-        patience: Seconds to wait for an answer about the job before giving up, with each step taken once; for ever when
-            left out.
+        patience: Seconds to wait for an answer about the job before giving up, with each step taken once.
+            Without it, this waits for ever and repeats the last step.
 
     Returns:
-        Its last status: a final one, ABSENT when it has vanished, UNKNOWN when nobody could say anything about it in
-        time, and one that is alive when it has survived all steps.
+        Its last status: a final one, ABSENT when it has vanished, UNKNOWN when nobody could say anything of it
+        in time, and one that is alive when it has survived all steps.
     """
     watcher.hurry(watch)
-    policy, steps = watch.driver.recipe.policy, len(watch.driver.recipe.cancels)
-    for step in range(steps) if patience is not None else itertools.chain(range(steps), itertools.repeat(steps - 1)):
+    policy, last = watch.driver.recipe.policy, len(watch.driver.recipe.cancels) - 1
+    step, told = 0, -1
+    while step <= last or patience is None:
         since = time.monotonic()
         while not _is_ours(watch):
             if await _ended_within(watch, 0.2):
                 return watch.ended.result()
             if patience is not None and time.monotonic() - since > patience:
                 return UNKNOWN
-        gone, said = await watch.driver.cancel(watch.job, step)
-        if said and not gone:
-            watch.tell(f"Cancelling: {said}")
+        gone, said = await watch.driver.cancel(watch.job, min(step, last))
+        if said and not gone and min(step, last) > told:
+            told = min(step, last)
+            watcher.tell(watch, f"Cancelling: {said}")
         if await _ended_within(watch, max(policy.grace, 1)):
             return watch.ended.result()
+        if not (said and watch.silent):  # a step that met a dead infrastructure has not been taken
+            step += 1
     return watch.status

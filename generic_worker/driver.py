@@ -1,21 +1,20 @@
-"""A recipe made executable: submit, find, status, explain, cancel, logs and cleanup, with three-valued answers.
+"""A recipe made executable: its operations as verbs, with three-valued answers.
 
-It knows nothing of Prefect, and decides nothing: when to ask and what follows from an answer is the caller's business.
+It knows nothing of Prefect, and decides nothing: when to ask and what follows is its caller's business.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import random
 import shutil
+import sys
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from generic_worker.answers import (
-    Printed,
     StatusAnswer,
     explain_answer,
     find_answer,
@@ -23,35 +22,23 @@ from generic_worker.answers import (
     status_answer,
     submit_answer,
 )
-from generic_worker.errors import CommandError, GenericWorkerError, SubmitError
+from generic_worker.errors import CommandError, GenericWorkerError
 from generic_worker.expressions import compile_text
 from generic_worker.jobs import ABSENT, UNKNOWN, Job, JobState, JobStatus
+from generic_worker.outputs import Printed
 from generic_worker.rendering import mask, render, render_files, used_names, uses_directory
+from generic_worker.submitting import submit_job
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from generic_worker.commands import CommandResult, CommandRunner
-    from generic_worker.recipe import Operation, Recipe, Status
+    from generic_worker.recipe import Find, Operation, Recipe, Status
 
-_LONGEST_WAIT = 300.0
+T = TypeVar("T")
 
-
-def _waits(first: float = 2.0) -> Iterator[float]:
-    """Seconds to wait between tries: twice as long each time, up to five minutes, with jitter."""
-    wait = max(first, 0.1)
-    while True:
-        yield wait * random.uniform(1.0, 1.3)  # noqa: S311 - jitter
-        wait = min(wait * 2, _LONGEST_WAIT)
-
-
-async def _sleep(seconds: float, stop: asyncio.Event | None) -> None:
-    """Sleep, but not longer than until `stop` is set."""
-    if stop is None:
-        await asyncio.sleep(seconds)
-        return
-    with contextlib.suppress(asyncio.TimeoutError):
-        await asyncio.wait_for(stop.wait(), seconds)
+_LARGE = 500_000
+"""Characters of output that are read in a thread: reading more would stop the worker's heart."""
 
 
 @dataclass(slots=True)
@@ -62,7 +49,7 @@ class StatusReport:
         statuses: One for every job that was asked about.
         trouble: Why there is no full answer, for people; empty when every command answered in full.
         remarks: Oddities worth one warning each.
-        seconds: How long the slowest command took.
+        seconds: How long the commands took, all together.
     """
 
     statuses: dict[Job, JobStatus] = field(default_factory=dict)
@@ -72,7 +59,7 @@ class StatusReport:
 
 
 class Driver:
-    """Runs the operations of one recipe.
+    """Runs the operations of one recipe, in one event loop.
 
     Args:
         recipe: What to run.
@@ -84,6 +71,8 @@ class Driver:
         self._runner = runner
         self._uses_directory = uses_directory(recipe)
         self._status_names = tuple(used_names(recipe, command) for command in recipe.statuses)
+        # One command is always free to submit or cancel, however many ask for states.
+        self._turns = asyncio.Semaphore(max(1, recipe.policy.commands - 1))
 
     @property
     def cleans_up(self) -> bool:
@@ -91,65 +80,38 @@ class Driver:
         return self._uses_directory or self.recipe.cleanup is not None
 
     def scope(self, values: Mapping[str, Any]) -> str:
-        """The place where the ids of jobs with these values are valid; empty when they are valid everywhere."""
+        """The place where the ids of jobs with these values are valid; empty when that is everywhere."""
         value = compile_text(self.recipe.scope).value(values) if self.recipe.scope else None
         return "" if value is None else str(value)
 
     async def submit(self, job: Job, stop: asyncio.Event | None = None) -> None:
         """Submit a job: afterwards it has an id.
 
-        A submission that may or may not have happened is looked up by the job's key before it is tried again.
-
         Args:
             job: The job.
             stop: When it is set, a submission that has failed is not tried again.
 
         Raises:
-            SubmitError: The infrastructure refused the job, or nobody can say whether it exists.
-            VariableError: A value does not suit the recipe.
-            CommandError: A command could not be started.
+            GenericWorkerError: There is no job, or nobody can say whether there is (`SubmitError.ambiguous`).
         """
         self._prepare_directory(job)
-        name, give_up = self.recipe.name, time.monotonic() + self.recipe.policy.retry_for
-        for wait in _waits():
-            result = await self._run(self.recipe.submit, job.values)
-            answer = submit_answer(self.recipe.submit, self._printed(result))
-            if answer.outcome == "submitted":
-                self.adopt(job, answer.fields)
-                return
-            said = mask(result.describe(), job.values)
-            if answer.outcome == "refused":
-                self.discard(job)
-                raise SubmitError(f"{name}: submit: {said}")
-            if self.recipe.find is not None:
-                if await self._exists(job):
-                    return
-            elif answer.outcome == "ambiguous":
-                raise SubmitError(f"{name}: submit: no job id. The job may exist: look for {job.key}.\n{said}", ambiguous=True)
-            if time.monotonic() + wait > give_up or (stop is not None and stop.is_set()):
-                self.discard(job)
-                raise SubmitError(f"{name}: submit: {said}\nTried for {self.recipe.policy.retry_for:g} s, in vain.")
-            await _sleep(wait, stop)
+        await submit_job(self, job, stop)
 
-    async def _exists(self, job: Job) -> bool:
-        """Whether an unanswered submission has made a job, which is then adopted.
+    async def try_submit(self, job: Job) -> tuple[str, str]:
+        """Run the submit command once.
 
-        Asks until there is an answer, however long: a guess would lose the job, or run it twice.
+        Returns:
+            The outcome, as in `SubmitAnswer`; and what the command said. A submitted job has its id.
         """
-        sure = False
-        for wait in _waits(self.recipe.policy.visible_after):
-            found, trouble = await self.find([job])
-            if job in found:
-                return True
-            if sure and not trouble:
-                return False
-            await asyncio.sleep(wait)
-            sure = True
-        return False
+        result = await self._run(self.recipe.submit, job.values)
+        answer = await self._read(result, partial(submit_answer, self.recipe.submit))
+        if answer.outcome == "submitted":
+            self.adopt(job, answer.fields)
+        return answer.outcome, mask(result.describe(), job.values)
 
     def adopt(self, job: Job, record: Mapping[str, str]) -> None:
         """Take over what the infrastructure calls a job."""
-        job.id = record["id"]
+        job.id, job.born = record["id"], time.monotonic()
         captured = self.recipe.submit.output.field_names - {"id", "key", "name"}
         job.fields = {name: record[name] for name in sorted(captured) if record.get(name)}
 
@@ -157,39 +119,39 @@ class Driver:
         """Look jobs up by their keys; those found are given their ids.
 
         Returns:
-            The jobs that exist; and why the answer is not complete, empty if it is: then the others do not exist.
+            The jobs that exist; and why the answer is not complete, empty if it is: then no others exist.
         """
         command = self.recipe.find
         if command is None or not jobs:
             return set(), "" if command else "the recipe has no find"
-        names = used_names(self.recipe, command)
-        found: set[Job] = set()
-        trouble = ""
-        for group in self._groups(jobs, names):
-            keys = {job.key: job for job in group}
-            try:
-                result = await self._run(command, group[0].values)
-            except GenericWorkerError as error:
-                trouble = str(error)
-                continue
-            records, problem = find_answer(command, keys, self._printed(result))
-            trouble = trouble or (mask(result.describe(), group[0].values) if problem else "")
-            for key, record in records.items():
-                self.adopt(keys[key], record)
-                found.add(keys[key])
-        return found, trouble
+        groups = self._groups(jobs, used_names(self.recipe, command))
+        answers = await asyncio.gather(*(self._find(group, command) for group in groups))
+        found = {job for some, _ in answers for job in some}
+        return found, next((trouble for _, trouble in answers if trouble), "")
+
+    async def _find(self, jobs: Sequence[Job], command: Find) -> tuple[set[Job], str]:
+        keys = {job.key: job for job in jobs}
+        try:
+            result = await self._run(command, jobs[0].values)
+        except GenericWorkerError as error:
+            return set(), str(error)
+        records, trouble = await self._read(result, partial(find_answer, command, keys))
+        for key, record in records.items():
+            self.adopt(keys[key], record)
+        return {keys[key] for key in records}, self._said("find", trouble, result, jobs[0])
 
     async def status(self, jobs: Iterable[Job]) -> StatusReport:
         """Ask for the states of jobs, with as few commands as the recipe allows.
 
-        A job about which the first status command has nothing to say is asked about in the next, and so on. It is absent
-        when every command that the site has proves it to be.
+        A job of which one command says nothing is asked about in the next. It is absent when every command of
+        the site proves it to be.
         """
         report = StatusReport(dict.fromkeys(jobs, UNKNOWN))
         absent: set[Job] = set()
         open_questions: set[Job] = set()
         for command, names in zip(self.recipe.statuses, self._status_names, strict=True):
-            groups = self._groups([job for job, status in report.statuses.items() if status is UNKNOWN], names)
+            silent = [job for job, status in report.statuses.items() if status is UNKNOWN]
+            groups = self._groups(silent, names)
             answers = await asyncio.gather(*(self._ask(group, command, report) for group in groups))
             for group, answer in zip(groups, answers, strict=True):
                 report.remarks += answer.remarks
@@ -202,25 +164,28 @@ class Driver:
                         report.statuses[job] = status
                     elif not command.optional:
                         open_questions.add(job)
-        for job in absent - open_questions:
-            if report.statuses[job] is UNKNOWN:
-                report.statuses[job] = ABSENT
+        report.statuses |= {job: ABSENT for job in absent - open_questions if report.statuses[job] is UNKNOWN}
         return report
+
+    def status_group(self, job: Job) -> int:
+        """What is the same for all jobs for which the first status command is the same."""
+        return hash(self._rendering(job, self._status_names[0]))
 
     async def _ask(self, jobs: Sequence[Job], command: Status, report: StatusReport) -> StatusAnswer:
         values = {**jobs[0].values, **self._submitted(jobs[0]), "job_ids": [job.id for job in jobs]}
         try:
-            result = await self._run(command, values)
+            async with self._turns:
+                result = await self._run(command, values)
         except GenericWorkerError as error:
-            return StatusAnswer(healthy=False, trouble=f"{self.recipe.name}: status: {error}")
-        report.seconds = max(report.seconds, result.seconds)
-        answer = status_answer(self.recipe, command, {job.id: job.key for job in jobs}, self._printed(result))
-        if answer.trouble:
-            answer.trouble = mask(f"{self.recipe.name}: status: {answer.trouble}: {result.describe()}", values)
+            return StatusAnswer(trouble=f"{self.recipe.name}: status: {error}")
+        report.seconds += result.seconds
+        keys = {job.id: job.key for job in jobs}
+        answer = await self._read(result, partial(status_answer, self.recipe, command, keys))
+        answer.trouble = self._said("status", answer.trouble, result, jobs[0])
         return answer
 
     async def explain(self, job: Job, status: JobStatus) -> JobStatus:
-        """Complete the status of a job that ended other than well. Whatever goes wrong, the status stays as it was."""
+        """Complete the status of a job that ended other than well. Should that fail, it stays as it was."""
         command = self.recipe.explain
         if command is None or status.state is JobState.SUCCEEDED:
             return status
@@ -262,10 +227,9 @@ class Driver:
         if self.recipe.cleanup is not None:
             try:
                 result = await self._run(self.recipe.cleanup, self._values(job))
+                trouble = mask(result.describe(), job.values) if result.exit_code != 0 else ""
             except GenericWorkerError as error:
                 trouble = str(error)
-            else:
-                trouble = mask(result.describe(), job.values) if result.exit_code != 0 else ""
         self.discard(job)
         return trouble
 
@@ -286,7 +250,7 @@ class Driver:
                 path.touch(mode=0o600)
                 path.write_text(content, encoding="utf-8", errors="surrogateescape")
         except OSError as error:
-            raise CommandError(f"the job's directory {directory} cannot be written: {error.strerror}.") from error
+            raise CommandError(f"the directory {directory} cannot be written: {error.strerror}.") from error
 
     def _submitted(self, job: Job) -> dict[str, Any]:
         return {"job_id": job.id, **{f"job_{name}": value for name, value in job.fields.items()}}
@@ -294,18 +258,39 @@ class Driver:
     def _values(self, job: Job) -> dict[str, Any]:
         return {**job.values, **self._submitted(job)}
 
-    def _groups(self, jobs: Sequence[Job], names: frozenset[str]) -> list[list[Job]]:
-        """The jobs for which one command is the same, at most `policy.batch` of them when it names them all."""
-        shared: dict[str, list[Job]] = {}
+    def _rendering(self, job: Job, names: frozenset[str]) -> str:
+        """What makes the command of one job different from those of others."""
         own = sorted(names - {"job_ids"})
+        values = self._values(job) if own else {}
+        return repr([values.get(name) for name in own])
+
+    def _groups(self, jobs: Iterable[Job], names: frozenset[str]) -> list[list[Job]]:
+        """The jobs for which one command is the same, at most `policy.batch` when it names them all.
+
+        Two jobs that have been given the same id are never in one group: its answer would be taken for both.
+        """
+        shared: dict[tuple[str, int], list[Job]] = {}
+        holders: dict[str, list[str]] = {}
         for job in jobs:
-            values = self._values(job) if own else {}
-            shared.setdefault(repr([values.get(name) for name in own]), []).append(job)
-        size = self.recipe.policy.batch if "job_ids" in names else len(jobs)
-        return [group[start : start + size] for group in shared.values() for start in range(0, len(group), size)]
+            keys = holders.setdefault(job.id or job.key, [])
+            if job.key not in keys:
+                keys.append(job.key)
+            shared.setdefault((self._rendering(job, names), keys.index(job.key)), []).append(job)
+        size = self.recipe.policy.batch if "job_ids" in names else sys.maxsize
+        return [group[at : at + size] for group in shared.values() for at in range(0, len(group), size)]
 
     async def _run(self, operation: Operation, values: Mapping[str, Any]) -> CommandResult:
         return await self._runner.run(render(self.recipe, operation, values))
+
+    async def _read(self, result: CommandResult, answer: Callable[[Printed], T]) -> T:
+        printed = self._printed(result)
+        if len(printed.stdout) + len(printed.stderr) > _LARGE:
+            return await asyncio.to_thread(answer, printed)
+        return answer(printed)
+
+    def _said(self, verb: str, trouble: str, result: CommandResult, job: Job) -> str:
+        """What went wrong with a command, for people; empty if nothing did."""
+        return mask(f"{self.recipe.name}: {verb}: {trouble}: {result.describe()}", job.values) if trouble else ""
 
     def _printed(self, result: CommandResult) -> Printed:
         unreachable = self.recipe.via is not None and result.exit_code in self.recipe.via.unreachable

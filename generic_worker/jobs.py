@@ -99,7 +99,7 @@ class Job:
         scope: Where the job lives when ids mean something in one place only, such as a host name.
         id: The infrastructure's name for it; empty until submitted.
         fields: What else the submit command's output yielded.
-        born: When it was submitted, or found by its key, in seconds of the monotonic clock: then its id was its own.
+        born: When it was submitted, or found by its key, by the monotonic clock. Then its id was its own.
     """
 
     key: str
