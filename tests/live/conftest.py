@@ -1,4 +1,4 @@
-"""Real backends for the live tests: found by folder, skipped with a reason where they are not, unless they are required."""
+"""Real backends for the live tests: found by folder; skipped with a reason where they are not, or failed if required."""
 
 import os
 import shlex
