@@ -8,6 +8,7 @@ never to have been submitted is handed back.
 from __future__ import annotations
 
 import asyncio
+import math
 from datetime import datetime, timedelta, timezone
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
@@ -180,6 +181,7 @@ class Recovery:
             return None
         driver, job = self._driver(recipe), configuration.job(flow_run, reference.key)
         job.scope, job.id, job.fields = reference.scope, reference.id, reference.fields
+        job.born = -math.inf  # nobody knows when, so its id counts as ours only once it has answered to our key
         if driver.scope(job.values) != job.scope:
             return None
         return Assignment(flow_run, job, driver)

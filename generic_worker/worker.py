@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from prefect.exceptions import InfrastructureNotAvailable, InfrastructureNotFound
@@ -223,7 +224,7 @@ class GenericWorker(BaseWorker[GenericWorkerJobConfiguration, GenericWorkerVaria
         if reference is None or reference.recipe != recipe.name or flow_run is None:
             raise InfrastructureNotAvailable(f"{pid!r} is not a job of this pool's recipe {recipe.name!r}.")
         driver, job = self.driver(recipe), configuration.job(flow_run, reference.key)
-        job.scope, job.id, job.fields, job.born = reference.scope, reference.id, reference.fields, 0.0
+        job.scope, job.id, job.fields, job.born = reference.scope, reference.id, reference.fields, -math.inf
         here = driver.scope(job.values)
         if here != job.scope:
             raise InfrastructureNotAvailable(f"{pid!r} lives at {job.scope!r}, and this worker is at {here!r}.")
