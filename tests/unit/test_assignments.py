@@ -25,8 +25,8 @@ JOB = Job("pf-1-a", {}, "slurm", id="4711")
         ),
         (
             JobStatus(JobState.FAILED, "FAILED", "", 127),
-            "The slurm job 4711 ended as FAILED, exit code 127. The job's command was not found, or cannot be executed: "
-            "look at the command and at PATH in the job.",
+            "The slurm job 4711 ended as FAILED, exit code 127. "
+            "The job's command was not found, or cannot be executed: look at the command and at PATH in the job.",
         ),
         (
             JobStatus(JobState.FAILED, "TIMEOUT", "TimeLimit", 0),

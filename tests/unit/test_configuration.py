@@ -102,7 +102,7 @@ def test_a_wrong_recipe_is_refused_with_its_own_message():
 
 
 def test_only_the_settings_that_a_flow_run_needs_reach_its_job():
-    secret = "postgresql+asyncpg://user:password@host/db"  # noqa: S105
+    secret = "postgresql+asyncpg://user:password@host/db"
     with temporary_settings(
         {PREFECT_API_URL: "http://api", PREFECT_API_KEY: "pnu_1", PREFECT_SERVER_DATABASE_CONNECTION_URL: secret}
     ):
