@@ -48,6 +48,7 @@ class Keeper:
         recovery: How it takes over those of others.
         adopt: Starts to follow a run that was taken over.
         is_submitting: Whether Prefect's worker is about to submit a run.
+        check_pool: Looks at the pool's recipe when it has changed.
         logger: The worker's log.
     """
 
@@ -61,6 +62,7 @@ class Keeper:
         recovery: Recovery,
         adopt: Callable[[Assignment], None],
         is_submitting: Callable[[UUID], bool],
+        check_pool: Callable[[], Awaitable[None]],
         logger: logging.Logger | logging.LoggerAdapter[logging.Logger],
     ) -> None:
         self._host = host
@@ -70,6 +72,7 @@ class Keeper:
         self._recovery = recovery
         self._adopt = adopt
         self._is_submitting = is_submitting
+        self._check_pool = check_pool
         self._logger = logger
         self._renewed: dict[UUID, float] = {}
         self._looked_back = -_BROADEST_LOOK
@@ -125,6 +128,7 @@ class Keeper:
         task.add_done_callback(self._ends.discard)
 
     async def _round(self) -> None:
+        await self._check_pool()
         runs = await runs_of_pool(self._host.client, self._pool, ACTIVE)
         await self._renew_leases(runs)
         await self._end_unwanted(runs)

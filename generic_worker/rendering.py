@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
     from generic_worker.recipe import Operation, Recipe
 
-_HOST_VARIABLE_RE = re.compile(r"PATH|IFS|ENV|BASH_ENV|SHELLOPTS|HOME|SHELL|LD_.*|DYLD_.*|GCONV_PATH|PYTHON.*|PERL.*|RUBY.*|NODE_.*")
+_HOST_VARIABLE_RE = re.compile(
+    r"PATH|IFS|ENV|BASH_ENV|SHELLOPTS|HOME|SHELL|LD_.*|DYLD_.*|GCONV_PATH|PYTHON.*|PERL.*|RUBY.*|NODE_.*"
+)
 """Variables that change how a program on the worker's host runs. A deployment sets them for its job, not for us."""
 
 _SECRET_WORDS = frozenset({
@@ -52,25 +54,32 @@ def jobs_directory(recipe: Recipe) -> Path:
     return Path(state) / "prefect-generic-worker" / worker_host() / recipe.name
 
 
+def host_values(recipe: Recipe, variables: Mapping[str, Any]) -> dict[str, Any]:
+    """What expressions may name where there is no job: the variables and this host.
+
+    Args:
+        recipe: The recipe.
+        variables: Values of its variables. An empty text counts as no value, as an emptied field of a form does.
+    """
+    return {
+        **{name: None if value == "" else value for name, value in variables.items()},
+        "worker_host": worker_host(),
+        "worker_bin": str(Path(sys.executable).parent),
+        "jobs_dir": str(jobs_directory(recipe)),
+    }
+
+
 def job_values(recipe: Recipe, variables: Mapping[str, Any], job: Mapping[str, Any]) -> dict[str, Any]:
     """Everything that expressions may name for one job, but what is only known once it is submitted.
 
     Args:
         recipe: The recipe.
-        variables: Values of its variables. An empty text counts as no value, as an emptied field of a form does.
+        variables: Values of its variables.
         job: `job_key`, `job_name`, `command`, `env`, `labels` and the names of the flow run.
     """
-    jobs_dir = jobs_directory(recipe)
-    job_dir = jobs_dir / job["job_key"]
-    return {
-        **{name: None if value == "" else value for name, value in variables.items()},
-        "worker_host": worker_host(),
-        "worker_bin": str(Path(sys.executable).parent),
-        "jobs_dir": str(jobs_dir),
-        "job_dir": str(job_dir),
-        **{f"file_{name}": str(job_dir / name) for name in recipe.files},
-        **job,
-    }
+    job_dir = jobs_directory(recipe) / job["job_key"]
+    files = {f"file_{name}": str(job_dir / name) for name in recipe.files}
+    return {**host_values(recipe, variables), "job_dir": str(job_dir), **files, **job}
 
 
 def uses_directory(recipe: Recipe) -> bool:
@@ -94,7 +103,9 @@ def render_files(recipe: Recipe, values: Mapping[str, Any]) -> dict[str, str]:
     Raises:
         VariableError: The values do not suit an expression.
     """
-    return {name: render_document(content, with_script(recipe, values, content)) for name, content in recipe.files.items()}
+    return {
+        name: render_document(content, with_script(recipe, values, content)) for name, content in recipe.files.items()
+    }
 
 
 def with_script(recipe: Recipe, values: Mapping[str, Any], structure: Any) -> Mapping[str, Any]:  # noqa: ANN401

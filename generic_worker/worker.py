@@ -16,9 +16,11 @@ from generic_worker.cancelling import end_job
 from generic_worker.commands import CommandRunner
 from generic_worker.configuration import GenericWorkerJobConfiguration, GenericWorkerVariables
 from generic_worker.driver import Driver
+from generic_worker.errors import GenericWorkerError
 from generic_worker.jobs import JobReference, JobState, JobStatus
 from generic_worker.keeping import Keeper
 from generic_worker.library import load
+from generic_worker.preflight import preflight
 from generic_worker.recovery import Recovery
 from generic_worker.template import base_job_template
 from generic_worker.watcher import Watcher
@@ -61,6 +63,7 @@ class GenericWorker(BaseWorker[GenericWorkerJobConfiguration, GenericWorkerVaria
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - whatever Prefect passes
         super().__init__(*args, **kwargs)
         self._drivers: dict[int, Driver] = {}
+        self._checked_recipe: object = None
         self._watcher = Watcher(self._logger)
         self._assignments = Assignments(self, self._watcher)
         self._adopted: set[asyncio.Task[None]] = set()
@@ -108,8 +111,24 @@ class GenericWorker(BaseWorker[GenericWorkerJobConfiguration, GenericWorkerVaria
             recovery=Recovery(self.name, self._resolve, self.driver, self._logger.warning),
             adopt=self._adopt,
             is_submitting=self._submitting_flow_run_ids.__contains__,
+            check_pool=self._check_pool,
             logger=self._logger,
         )
+
+    async def _check_pool(self) -> None:
+        """Say what is wrong with the pool's recipe when it is new to this worker, not at the first run at midnight."""
+        written = self.work_pool.base_job_template["job_configuration"].get("recipe")
+        if written == self._checked_recipe:
+            return
+        self._checked_recipe = written
+        try:
+            recipe = load(written or {}).recipe
+            problems = await preflight(recipe, CommandRunner())
+        except GenericWorkerError as error:
+            problems = [] if isinstance(written, str) and "{{" in written else [str(error)]
+        if problems:
+            text = "Flow runs of the work pool %r will crash until this is mended:\n%s"
+            self._logger.error(text, self._work_pool_name, "\n".join(problems))
 
     async def _resolve(self, flow_run: FlowRun) -> GenericWorkerJobConfiguration:
         return await self.job_configuration.resolve_for_flow_run(
