@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-import jsonschema
 from prefect.workers.base import BaseJobConfiguration, BaseVariables
 from pydantic import Field, PrivateAttr, field_validator
 
@@ -16,6 +15,7 @@ from generic_worker.errors import GenericWorkerError, VariableError
 from generic_worker.jobs import Job
 from generic_worker.library import is_name, load
 from generic_worker.rendering import job_values
+from generic_worker.template import checked_variables
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -175,34 +175,3 @@ def is_attempt(key: str, state_id: UUID) -> bool:
 
 def _attempt(state_id: UUID) -> str:
     return state_id.hex[-6:]
-
-
-def checked_variables(recipe: Recipe, values: dict[str, Any]) -> dict[str, Any]:
-    """The value of every variable of a recipe: given, or its default, or None.
-
-    Prefect has checked them against the pool's form before it put blocks and variables in their places; this is after.
-
-    Raises:
-        VariableError: A value is missing, or is not what the variable's schema allows.
-    """
-    complete: dict[str, Any] = {}
-    for name, schema in recipe.variables.items():
-        value = values.get(name)
-        value = schema.get("default") if value is None else value
-        if value in (None, ""):
-            if name in recipe.required:
-                raise VariableError(f"{recipe.name}: the variable {name} is required and has no value.")
-        elif "block" not in schema:
-            try:
-                jsonschema.validate(value, schema, jsonschema.Draft202012Validator)
-            except jsonschema.ValidationError as error:
-                raise VariableError(
-                    f"{recipe.name}: the variable {name} has a value that does not suit it: {error.message}."
-                ) from None
-        complete[name] = value
-    unknown = sorted(set(values) - set(recipe.variables))
-    if unknown:
-        raise VariableError(
-            f"{recipe.name}: the recipe has no variable {unknown[0]!r}; it has {', '.join(recipe.variables) or 'none'}."
-        )
-    return complete

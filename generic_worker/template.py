@@ -1,4 +1,4 @@
-"""A recipe in, a base job template out: the form of a work pool, with the recipe inside.
+"""A recipe in, a base job template out: a work pool's form, with the recipe inside; and what may be filled into it.
 
 Every recipe variable is a placeholder of Prefect's in one place, `job_configuration.variables`, so that a pool's owner
 can hard-code it, set it from other variables, or mix both, as with any worker.
@@ -9,8 +9,13 @@ from __future__ import annotations
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
+import jsonschema
+
+from generic_worker.errors import VariableError
+
 if TYPE_CHECKING:
     from generic_worker.library import Loaded
+    from generic_worker.recipe import Recipe
 
 _COMMON: dict[str, dict[str, Any]] = {
     "name": {
@@ -84,6 +89,37 @@ def base_job_template(loaded: Loaded, *, name_only: bool = False) -> dict[str, A
 def placeholder(name: str) -> str:
     """How a base job template refers to one of its variables."""
     return f"{{{{ {name} }}}}"
+
+
+def checked_variables(recipe: Recipe, values: dict[str, Any]) -> dict[str, Any]:
+    """The value of every variable of a recipe: given, or its default, or None.
+
+    Prefect has checked them against the pool's form before it put blocks and variables in their places; this is after.
+
+    Raises:
+        VariableError: A value is missing, or is not what the variable's schema allows.
+    """
+    complete: dict[str, Any] = {}
+    for name, schema in recipe.variables.items():
+        value = values.get(name)
+        value = schema.get("default") if value is None else value
+        if value in (None, ""):
+            if name in recipe.required:
+                raise VariableError(f"{recipe.name}: the variable {name} is required and has no value.")
+        elif "block" not in schema:
+            try:
+                jsonschema.validate(value, schema, jsonschema.Draft202012Validator)
+            except jsonschema.ValidationError as error:
+                raise VariableError(
+                    f"{recipe.name}: the variable {name} has a value that does not suit it: {error.message}."
+                ) from None
+        complete[name] = value
+    unknown = sorted(set(values) - set(recipe.variables))
+    if unknown:
+        raise VariableError(
+            f"{recipe.name}: the recipe has no variable {unknown[0]!r}; it has {', '.join(recipe.variables) or 'none'}."
+        )
+    return complete
 
 
 def _property(name: str, schema: dict[str, Any]) -> dict[str, Any]:
