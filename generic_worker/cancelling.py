@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 _FRESH = 30.0
 """Seconds for which an answer that the job is alive, or its submission, stands for its identity."""
+_BRIEFEST = 1.0
+"""Seconds that a step is given at least: an end is not noticed sooner."""
 
 
 def _is_ours(watch: Watch) -> bool:
@@ -54,8 +56,9 @@ async def end_job(watcher: Watcher, watch: Watch, patience: float | None = None)
         if said and not gone and min(step, last) > told:
             told = min(step, last)
             watcher.tell(watch, f"Cancelling: {said}")
-        if await _ended_within(watch, max(policy.grace, 1)):
+        was_silent = watch.silent
+        if await _ended_within(watch, max(policy.grace, _BRIEFEST)):
             return watch.ended.result()
-        if not (said and watch.silent):  # a step that met a dead infrastructure has not been taken
+        if not (said and (was_silent or watch.silent)):  # it met a dead infrastructure: it has not been taken
             step += 1
     return watch.status

@@ -260,9 +260,8 @@ class Driver:
 
     def _rendering(self, job: Job, names: frozenset[str]) -> str:
         """What makes the command of one job different from those of others."""
-        own = sorted(names - {"job_ids"})
-        values = self._values(job) if own else {}
-        return repr([values.get(name) for name in own])
+        submitted = self._submitted(job)
+        return repr([submitted.get(name, job.values.get(name)) for name in sorted(names - {"job_ids"})])
 
     def _groups(self, jobs: Iterable[Job], names: frozenset[str]) -> list[list[Job]]:
         """The jobs for which one command is the same, at most `policy.batch` when it names them all.

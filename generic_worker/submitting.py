@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from generic_worker.jobs import Job
     from generic_worker.recipe import Recipe
 
-_LONGEST_WAIT = 300.0
-"""Seconds between two tries, at most."""
+_FIRST_WAIT, _LONGEST_WAIT = 2.0, 300.0
+"""Seconds between two tries, at first and at most."""
 
 
 class Submitter(Protocol):
@@ -47,7 +47,7 @@ async def submit_job(driver: Submitter, job: Job, stop: asyncio.Event | None = N
         SubmitError: The infrastructure refused the job, or nobody can say whether it exists.
     """
     name, give_up = driver.recipe.name, time.monotonic() + driver.recipe.policy.retry_for
-    for wait in _waits():
+    for wait in _waits(_FIRST_WAIT):
         outcome, said = await driver.try_submit(job)
         if outcome == "submitted":
             return
@@ -92,7 +92,7 @@ def _give_up(driver: Submitter, job: Job, said: str) -> NoReturn:
     raise SubmitError(text)
 
 
-def _waits(first: float = 2.0) -> Iterator[float]:
+def _waits(first: float) -> Iterator[float]:
     """Seconds to wait between tries: twice as long each time, up to five minutes, with jitter."""
     wait = max(first, 0.1)
     while True:
