@@ -6,6 +6,7 @@ An assignment never ends with a guess: what cannot be known is waited for, and w
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import dataclass, field
 from signal import Signals
 from typing import TYPE_CHECKING, Protocol
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from generic_worker.driver import Driver
     from generic_worker.jobs import Job, JobStatus
     from generic_worker.watcher import Watch, Watcher
+_KNOWN_CAUSE_RE = re.compile(r"time|cancel|preempt|deadline|node|memory|oom", re.IGNORECASE)
+"""Words of an infrastructure that say themselves why it killed a job."""
 
 
 class Host(Protocol):
@@ -228,4 +231,6 @@ def _explained(status: JobStatus) -> str:
     if signal is None and status.exit_code and 128 < status.exit_code < 160:  # noqa: PLR2004 - how shells report signals
         signal = status.exit_code - 128
         text = f" A shell reports {signal_name(signal)} so."
-    return f"{text} Often that is the host's answer to too much memory." if signal == Signals.SIGKILL else text
+    if signal == Signals.SIGKILL and not _KNOWN_CAUSE_RE.search(f"{status.word} {status.reason}"):
+        text += " Often that is the host's answer to too much memory."
+    return text

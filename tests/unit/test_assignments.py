@@ -15,8 +15,7 @@ JOB = Job("pf-1-a", {}, "slurm", id="4711")
         ),
         (
             JobStatus(JobState.FAILED, "OUT_OF_MEMORY", "", None, 9),
-            "The slurm job 4711 ended as OUT_OF_MEMORY, signal SIGKILL. "
-            "Often that is the host's answer to too much memory.",
+            "The slurm job 4711 ended as OUT_OF_MEMORY, signal SIGKILL.",
         ),
         (
             JobStatus(JobState.FAILED, "finished", "", 137),
