@@ -184,7 +184,7 @@ class Assignments:
                 if logs:
                     logger.error("The last lines of the job's output:\n%s", logs)
                 logger.error("%s", message)
-        if driver.cleans_up:
+        if driver.cleans_up and CLEANED not in job.fields:
             trouble = await driver.cleanup(job)
             if trouble:
                 logger.warning("Cleaning up after %s job %s failed: %s", job.recipe, job.id, trouble)

@@ -116,20 +116,21 @@ class Recovery:
         """
         gate = asyncio.Semaphore(8)
 
-        async def one(flow_run: FlowRun) -> tuple[bool, Assignment | None]:
+        async def one(run: FlowRun) -> tuple[FlowRun | None, Assignment | None]:
             async with gate:
-                submitted = await self._was_submitted(client, flow_run)
-                return submitted, await self._assignment(flow_run) if submitted else None
+                fresh = await flow_runs.read(client, run.id)  # it may have ended since the list was made
+                if fresh is None or not flow_runs.is_active(fresh):
+                    return None, None
+                submitted = await self._was_submitted(client, fresh)
+                return (None, await self._assignment(fresh)) if submitted else (fresh, None)
 
         answers = await asyncio.gather(*(one(run) for run in runs))
         found = [assignment for _, assignment in answers if assignment is not None]
-        nameless = [assignment for assignment in found if not assignment.job.id]
         taken = [assignment for assignment in found if assignment.job.id]
-        located, settled = await self._locate(client, nameless)
+        located, settled = await self._locate(client, [a for a in found if not a.job.id])
         taken += located
-        for flow_run, (submitted, _) in zip(runs, answers, strict=True):
-            if not submitted and await self._hand_back(client, flow_run):
-                settled.append(flow_run)
+        never_submitted = [run for run, _ in answers if run is not None]
+        settled += [run for run in never_submitted if await self._hand_back(client, run)]
         for assignment in taken:
             await flow_runs.patiently(
                 partial(client.update_flow_run_labels, assignment.flow_run.id, {_OWNER: self._name})
