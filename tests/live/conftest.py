@@ -7,6 +7,19 @@ from pathlib import Path
 
 import pytest
 
+REQUIRED = os.environ.get("GENERIC_WORKER_REQUIRE_BACKENDS", "").split()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item):
+    """A test of a required backend may not be skipped, for whatever reason."""
+    report = yield
+    wanted = [name for name in REQUIRED if name.replace("-", "_") in item.fixturenames]
+    if report.skipped and wanted and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, though GENERIC_WORKER_REQUIRE_BACKENDS names {wanted[0]}: {report.longreprtext}"
+    return report
+
 
 def backend_environment(name):
     """The environment in which a backend's commands work, from the `env.sh` that its start script wrote."""
@@ -14,7 +27,7 @@ def backend_environment(name):
     script = Path(folder, name, "env.sh") if folder else None
     if script is None or not script.is_file():
         reason = f"no {name}: start it with tests/live/backends/{name}.sh, and see CONTRIBUTING.md"
-        if name in os.environ.get("GENERIC_WORKER_REQUIRE_BACKENDS", "").split():
+        if name in REQUIRED:
             pytest.fail(reason)
         pytest.skip(reason)
     shown = subprocess.run(

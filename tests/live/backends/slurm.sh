@@ -1,60 +1,64 @@
 #!/bin/bash
-# A real Slurm on one Debian host, as root and without systemd: munge, slurmctld, two slurmd; and, unless
-# SLURM_TEST_DBD=0, accounting with slurmdbd and a MariaDB of its own.
-# All of it is in $SLURM_TEST_DIR, with a munge key, ports and a slurm.conf of its own, so that it can run beside another.
-# It may be run again: what is up stays up. SLURM_TEST_PORT and the four ports after it are used, on loopback.
+# A real Slurm: munge, slurmctld, two slurmd; and accounting, with slurmdbd and a MariaDB, unless SLURM_TEST_DBD=0.
+# It has a munge key, ports and a slurm.conf of its own, so that it can run beside another.
 #
-#   tests/live/backends/slurm.sh              start; then: . "$SLURM_TEST_DIR/env.sh"
-#   tests/live/backends/slurm.sh stop         stop
-set -euo pipefail
-D=${SLURM_TEST_DIR:-/tmp/slurm-test}; P=${SLURM_TEST_PORT:-26817}; DBD=${SLURM_TEST_DBD:-1}; MINJOBAGE=${SLURM_TEST_MINJOBAGE:-300}
-CPUS=${SLURM_TEST_CPUS:-32}
-alive() { local p; p=$(cat "$1" 2>/dev/null) && [ -n "$p" ] && kill -0 "$p" 2>/dev/null; }
+#   tests/live/backends/slurm.sh [start|stop]       SLURM_TEST_DBD=1  SLURM_TEST_MINJOBAGE=300  SLURM_TEST_CPUS=32
+. "$(dirname "$0")/common.sh" slurm "${1:-start}"
+accounting=${SLURM_TEST_DBD:-1}
+database="$dir/db/mariadbd.sock"
+
 if [ "${1:-start}" = stop ]; then
-  for f in slurmd-n1 slurmd-n2 slurmctld slurmdbd mariadbd munged; do
-    if alive $D/run/$f.pid; then p=$(cat $D/run/$f.pid); kill "$p"; for i in $(seq 200); do kill -0 "$p" 2>/dev/null || break; sleep 0.1; done; fi
-    rm -f $D/run/$f.pid
-  done; exit 0
+  for daemon in slurmd-n1 slurmd-n2 slurmctld slurmdbd mariadbd munged; do
+    end "$dir/run/$daemon.pid"
+  done
+  exit 0
 fi
-need="slurmctld slurmd slurm-client slurm-wlm-basic-plugins munge"; [ $DBD = 1 ] && need="$need slurmdbd mariadb-server"
-missing=$(for p in $need; do dpkg-query -W -f '${Status}' $p 2>/dev/null | grep -q 'ok installed' || echo $p; done)
-if [ -n "$missing" ]; then
-  apt-get update -qq
-  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends -o DPkg::Lock::Timeout=300 $missing >/dev/null
-fi
-H=$(hostname -s)
-mkdir -p $D/run $D/log $D/state $D/spool-n1 $D/spool-n2 $D/munge
-chmod 755 $D; chown munge: $D/munge; chown slurm: $D/run $D/log $D/state; chmod 755 $D/run $D/munge
-# --- munge: own key and socket
-[ -s $D/munge/munge.key ] || head -c 1024 /dev/urandom > $D/munge/munge.key
-chown munge: $D/munge/munge.key; chmod 400 $D/munge/munge.key
-touch $D/log/munged.log; chown munge: $D/log/munged.log
-alive $D/run/munged.pid || { rm -f $D/munge/munge.pid $D/munge/*.lock; setpriv --reuid=munge --regid=munge --init-groups \
-  munged --force --socket=$D/munge/munge.socket --key-file=$D/munge/munge.key --pid-file=$D/munge/munge.pid \
-         --log-file=$D/munge/munged.log --seed-file=$D/munge/munged.seed >/dev/null 2>&1
-  for i in $(seq 50); do [ -s $D/munge/munge.pid ] && break; sleep 0.1; done; cp $D/munge/munge.pid $D/run/munged.pid; }
-# --- configuration
-acct="AccountingStorageType=accounting_storage/none"
-[ $DBD = 1 ] && acct="AccountingStorageType=accounting_storage/slurmdbd
+
+as() { # as USER COMMAND...
+  setpriv --reuid="$1" --regid="$1" --init-groups "${@:2}"
+}
+
+start_munge() {
+  mkdir -p "$dir/munge"
+  [ -s "$dir/munge/key" ] || head -c 1024 /dev/urandom >"$dir/munge/key"
+  chown -R munge: "$dir/munge"
+  chmod 400 "$dir/munge/key"
+  ! running "$dir/run/munged.pid" || return 0
+  rm -f "$dir/munge/pid" "$dir"/munge/*.lock
+  as munge munged --force --socket="$dir/munge/socket" --key-file="$dir/munge/key" --pid-file="$dir/munge/pid" \
+    --log-file="$dir/munge/log" --seed-file="$dir/munge/seed" 2>/dev/null
+  wait_for 10 test -s "$dir/munge/pid"
+  cp "$dir/munge/pid" "$dir/run/munged.pid"
+}
+
+write_configuration() {
+  # slurmd listens on the address of the host's name, or everywhere: the nodes' addresses are loopback
+  local listen=NoCtldInAddrAny
+  ! getent ahostsv4 "$host" | head -1 | grep -q '^127\.0\.0\.1 ' || listen=$listen,NoInAddrAny
+  local storage="AccountingStorageType=accounting_storage/none"
+  if [ "$accounting" = 1 ]; then
+    storage="AccountingStorageType=accounting_storage/slurmdbd
 AccountingStorageHost=127.0.0.1
-AccountingStoragePort=$((P+3))
-AccountingStoragePass=$D/munge/munge.socket
+AccountingStoragePort=$((port + 3))
+AccountingStoragePass=$dir/munge/socket
 JobAcctGatherType=jobacct_gather/linux
 JobAcctGatherFrequency=task=2"
-cat > $D/slurm.conf <<C
+  fi
+  cat >"$dir/slurm.conf" <<CONF
 ClusterName=test
-SlurmctldHost=$H(127.0.0.1)
+SlurmctldHost=$host(127.0.0.1)
 SlurmUser=slurm
 AuthType=auth/munge
 CredType=cred/munge
-AuthInfo=socket=$D/munge/munge.socket
-SlurmctldPort=$P
-StateSaveLocation=$D/state
-SlurmdSpoolDir=$D/spool-%n
-SlurmctldPidFile=$D/run/slurmctld.pid
-SlurmdPidFile=$D/run/slurmd-%n.pid
-SlurmctldLogFile=$D/log/slurmctld.log
-SlurmdLogFile=$D/log/slurmd-%n.log
+AuthInfo=socket=$dir/munge/socket
+CommunicationParameters=$listen
+SlurmctldPort=$port
+StateSaveLocation=$dir/state
+SlurmdSpoolDir=$dir/spool-%n
+SlurmctldPidFile=$dir/run/slurmctld.pid
+SlurmdPidFile=$dir/run/slurmd-%n.pid
+SlurmctldLogFile=$dir/log/slurmctld.log
+SlurmdLogFile=$dir/log/slurmd-%n.log
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 MpiDefault=none
@@ -63,50 +67,79 @@ SelectTypeParameters=CR_CPU
 SchedulerType=sched/backfill
 SchedulerParameters=batch_sched_delay=0,sched_min_interval=100000,bf_interval=2
 ReturnToService=2
-MinJobAge=$MINJOBAGE
+MinJobAge=${SLURM_TEST_MINJOBAGE:-300}
 KillWait=2
 OverTimeLimit=0
 SlurmdParameters=config_overrides
 JobCompType=jobcomp/filetxt
-JobCompLoc=$D/log/jobcomp.log
-$acct
-NodeName=n1 NodeHostname=$H NodeAddr=127.0.0.1 Port=$((P+1)) CPUs=$CPUS RealMemory=4000 State=UNKNOWN
-NodeName=n2 NodeHostname=$H NodeAddr=127.0.0.1 Port=$((P+2)) CPUs=$CPUS RealMemory=4000 State=UNKNOWN
+JobCompLoc=$dir/log/jobcomp.log
+$storage
+NodeName=n1 NodeHostname=$host NodeAddr=127.0.0.1 Port=$((port + 1)) CPUs=${SLURM_TEST_CPUS:-32} RealMemory=4000 State=UNKNOWN
+NodeName=n2 NodeHostname=$host NodeAddr=127.0.0.1 Port=$((port + 2)) CPUs=${SLURM_TEST_CPUS:-32} RealMemory=4000 State=UNKNOWN
 PartitionName=debug Nodes=n1,n2 Default=YES MaxTime=INFINITE State=UP
 PartitionName=small Nodes=n1 MaxTime=2 State=UP
-C
-printf 'export SLURM_CONF=%s/slurm.conf\n' $D > $D/env.sh; export SLURM_CONF=$D/slurm.conf
-[ -f /etc/slurm/cgroup.conf ] || true   # no cgroups used
-# --- accounting: private mariadb over a unix socket, then slurmdbd
-if [ $DBD = 1 ]; then
-  mkdir -p $D/db; chown mysql: $D/db
-  [ -d $D/db/mysql ] || mariadb-install-db --no-defaults --user=mysql --datadir=$D/db --auth-root-authentication-method=socket --skip-test-db >$D/log/mariadb-install.log 2>&1
-  alive $D/run/mariadbd.pid || { rm -f $D/db/m.sock; setsid mariadbd --no-defaults --user=mysql --datadir=$D/db --socket=$D/db/m.sock --skip-networking \
-      --pid-file=$D/db/mariadbd.pid --innodb-buffer-pool-size=128M --innodb-flush-log-at-trx-commit=0 --innodb-lock-wait-timeout=900 >$D/log/mariadbd.log 2>&1 </dev/null & }
-  for i in $(seq 150); do mariadb-admin --no-defaults -S $D/db/m.sock ping >/dev/null 2>&1 && break; sleep 0.2; done
-  cp $D/db/mariadbd.pid $D/run/mariadbd.pid
-  mariadb --no-defaults -S $D/db/m.sock -e "create database if not exists slurm_acct_db; create user if not exists slurm@localhost identified via unix_socket; grant all on slurm_acct_db.* to slurm@localhost;"
-  cat > $D/slurmdbd.conf <<C
+CONF
+}
+
+sql() { mariadb --no-defaults -S "$database" -e "$1"; }
+
+start_database() {
+  mkdir -p "$dir/db"
+  chown mysql: "$dir/db"
+  [ -d "$dir/db/mysql" ] || mariadb-install-db --no-defaults --user=mysql --datadir="$dir/db" \
+    --auth-root-authentication-method=socket --skip-test-db >"$dir/log/mariadb-install.log" 2>&1
+  chmod 711 "$dir/db"
+  ! running "$dir/run/mariadbd.pid" || return 0
+  rm -f "$database"
+  setsid mariadbd --no-defaults --user=mysql --datadir="$dir/db" --socket="$database" --skip-networking \
+    --pid-file="$dir/db/pid" --innodb-buffer-pool-size=128M --innodb-flush-log-at-trx-commit=0 \
+    --innodb-lock-wait-timeout=900 >"$dir/log/mariadbd.log" 2>&1 </dev/null &
+  wait_for 60 sql 'select 1'
+  cp "$dir/db/pid" "$dir/run/mariadbd.pid"
+  sql "create database if not exists slurm_acct_db;
+    create user if not exists slurm@localhost identified via unix_socket;
+    grant all on slurm_acct_db.* to slurm@localhost;"
+}
+
+start_accounting() {
+  start_database
+  cat >"$dir/slurmdbd.conf" <<CONF
 AuthType=auth/munge
-AuthInfo=socket=$D/munge/munge.socket
+AuthInfo=socket=$dir/munge/socket
 DbdHost=localhost
-DbdPort=$((P+3))
+DbdPort=$((port + 3))
 SlurmUser=slurm
-LogFile=$D/log/slurmdbd.log
-PidFile=$D/run/slurmdbd.pid
+LogFile=$dir/log/slurmdbd.log
+PidFile=$dir/run/slurmdbd.pid
 StorageType=accounting_storage/mysql
 StorageHost=localhost
 StorageUser=slurm
 StorageLoc=slurm_acct_db
-C
-  chown slurm: $D/slurmdbd.conf; chmod 600 $D/slurmdbd.conf; chmod 711 $D/db
-  export MYSQL_UNIX_PORT=$D/db/m.sock          # libmariadb takes the socket path from here (slurmdbd.conf has no key for it)
-  alive $D/run/slurmdbd.pid || (cd $D && setpriv --reuid=slurm --regid=slurm --init-groups slurmdbd)
-  for i in $(seq 100); do sacctmgr -n -P show cluster >/dev/null 2>&1 && break; sleep 0.2; done
-  sacctmgr -n -P show cluster format=cluster 2>/dev/null | grep -qx test || sacctmgr -i add cluster test >/dev/null
-fi
-# --- controller and two compute daemons on this one host
-alive $D/run/slurmctld.pid || slurmctld
-for n in n1 n2; do alive $D/run/slurmd-$n.pid || slurmd -N $n; done
-for i in $(seq 150); do [ "$(sinfo -h -N -p debug -o %t 2>/dev/null | grep -cE '^(idle|mix|alloc)$')" = 2 ] && break; sleep 0.2; done
-sinfo -N -p debug -o '%N %t'; [ "$(sinfo -h -N -p debug -o %t | grep -cE '^(idle|mix|alloc)$')" = 2 ]
+CONF
+  chown slurm: "$dir/slurmdbd.conf"
+  chmod 600 "$dir/slurmdbd.conf"
+  # slurmdbd.conf has no word for a socket's path: libmariadb takes it from here
+  running "$dir/run/slurmdbd.pid" || (cd "$dir" && MYSQL_UNIX_PORT=$database as slurm slurmdbd)
+  wait_for 60 sacctmgr -n -P show cluster
+  sacctmgr -n -P show cluster format=cluster | grep -qx test || sacctmgr -i add cluster test >/dev/null
+}
+
+both_nodes_are_up() { [ "$(sinfo -h -N -p debug -o %t | grep -cE '^(idle|mix|alloc)$')" = 2 ]; }
+
+need slurmctld slurmd slurm-client slurm-wlm-basic-plugins munge
+[ "$accounting" != 1 ] || need slurmdbd mariadb-server
+host=$(hostname -s)
+port=$(free_ports 4)
+mkdir -p "$dir"/{run,log,state,spool-n1,spool-n2}
+chown slurm: "$dir"/{run,log,state}
+start_munge
+write_configuration
+export SLURM_CONF=$dir/slurm.conf
+[ "$accounting" != 1 ] || start_accounting
+running "$dir/run/slurmctld.pid" || slurmctld
+for node in n1 n2; do
+  running "$dir/run/slurmd-$node.pid" || slurmd -N "$node"
+done
+wait_for 60 both_nodes_are_up
+echo "export SLURM_CONF=$dir/slurm.conf" >"$dir/env.sh"
+sinfo --version
