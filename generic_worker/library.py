@@ -71,11 +71,12 @@ def _depth(source: Source, path: tuple[str | int, ...]) -> int:
     return next((length for length in range(len(path), 0, -1) if path[:length] in source.positions), 0)
 
 
-def load(reference: str | Mapping[str, Any]) -> Loaded:
+def load(reference: str | Mapping[str, Any], name: str = "<recipe>") -> Loaded:
     """Load a recipe and everything that it extends.
 
     Args:
         reference: A bundled or found recipe's name, a path, YAML text, or the recipe itself as a mapping.
+        name: What YAML text is called in messages.
 
     Raises:
         RecipeError: There is no such recipe, or it is wrong; all problems are listed.
@@ -83,7 +84,7 @@ def load(reference: str | Mapping[str, Any]) -> Loaded:
     if not isinstance(reference, str):
         return _load_mapping(json.dumps(reference, sort_keys=False))
     if "\n" in reference:
-        return _finish(read_text(reference, "<recipe>"), None)
+        return _finish(read_text(reference, name), None)
     path = locate(reference)
     return _finish(_read(path), path)
 
@@ -124,6 +125,11 @@ def found_recipes() -> dict[str, Path]:
     """Every recipe that has a name here, with its file: those in recipe directories first."""
     files = [path for folder in _directories() for path in sorted(folder.iterdir()) if path.suffix in _SUFFIXES]
     return {path.stem: path for path in reversed(files)}
+
+
+def example(name: str) -> Path:
+    """The file of a recipe that is there to be read and copied; it has no name that finds it."""
+    return _BUNDLED / "examples" / f"{name}.yaml"
 
 
 def _directories() -> list[Path]:

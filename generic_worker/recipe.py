@@ -24,7 +24,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 LANGUAGE_VERSION = 1
 
@@ -52,7 +52,9 @@ JOB_NAMES = {
 LABEL_FIELDS = frozenset({"id", "state", "exit_code", "signal", "reason", "key", "name"})
 """Fields of a record that have a meaning of their own."""
 
-_RESERVED = frozenset({"name", "recipe", "variables", "http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy"})
+_RESERVED = frozenset(
+    {"name", "recipe", "variables", "http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy"}
+)
 _VARIABLE_NAME_RE = re.compile(r"[a-z][a-z0-9_]*")
 _ENV_NAME_RE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -60,7 +62,9 @@ _ENV_NAME_RE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 def _kind(**tags: type) -> Discriminator:
     """Tell the members of a union apart by the value's plain type, so that one error is one error."""
     fallback = next(iter(tags))
-    return Discriminator(lambda value: next((f"<{t}>" for t, c in tags.items() if isinstance(value, c)), f"<{fallback}>"))
+    return Discriminator(
+        lambda value: next((f"<{t}>" for t, c in tags.items() if isinstance(value, c)), f"<{fallback}>")
+    )
 
 
 def _integer_as_text(value: object) -> object:
@@ -186,8 +190,12 @@ class Operation(Closed):
         description="A list is an argument vector without a shell, with ${expressions} in its words. Text is a "
         "script for /bin/sh, in which every name is a shell variable and nothing is substituted."
     )
-    stdin: Structure = Field(None, description="Standard input: text with ${expressions}, or a structure that becomes JSON.")
-    env: Environment = Field(default_factory=dict, description="Environment of this command, on top of the recipe's `env`.")
+    stdin: Structure = Field(
+        None, description="Standard input: text with ${expressions}, or a structure that becomes JSON."
+    )
+    env: Environment = Field(
+        default_factory=dict, description="Environment of this command, on top of the recipe's `env`."
+    )
     timeout: float = Field(60, gt=0, le=86400, description="Seconds after which the command is stopped.")
     trouble: Pattern | None = Field(
         None,
@@ -222,7 +230,8 @@ class Status(Operation):
         "it names the job.",
     )
     optional: StrictBool = Field(
-        default=False, description="Whether the site may lack this source: its failures then prove nothing and warn nobody."
+        default=False,
+        description="Whether the site may lack this source: its failures then prove nothing and warn nobody.",
     )
 
 
@@ -242,7 +251,9 @@ class Via(Closed):
     """What stands in front of every command: a login node, another user, a container."""
 
     run: list[Word] = Field(min_length=1, description="Argument vector to put in front.")
-    quote: StrictBool = Field(default=False, description="Whether the far side reads its arguments with a shell, as ssh does.")
+    quote: StrictBool = Field(
+        default=False, description="Whether the far side reads its arguments with a shell, as ssh does."
+    )
     unreachable: list[int] = Field(
         default_factory=list, description="Exit codes that are the transport's own; then nothing is known of the job."
     )
@@ -251,8 +262,12 @@ class Via(Closed):
 class Script(Closed):
     """The job script that the worker writes."""
 
-    interpreter: StrictStr = Field("/bin/sh", pattern=r"^/\S", description="What runs the script, with its options; a POSIX shell.")
-    before: StrictStr = Field("", description="Shell lines before the flow run's command. Variables are shell variables here.")
+    interpreter: StrictStr = Field(
+        "/bin/sh", pattern=r"^/\S", description="What runs the script, with its options; a POSIX shell."
+    )
+    before: StrictStr = Field(
+        "", description="Shell lines before the flow run's command. Variables are shell variables here."
+    )
 
 
 class Policy(Closed):
@@ -273,7 +288,9 @@ class Policy(Closed):
 class Example(Closed):
     """Real output of one command, and how it must be read. `generic-worker check` holds it to that."""
 
-    of: StrictStr = Field(description="The operation: submit, find, explain, status, or status[1] for the second of a list.")
+    of: StrictStr = Field(
+        description="The operation: submit, find, explain, status, or status[1] for the second of a list."
+    )
     stdout: StrictStr = Field("", description="What the command printed.")
     stderr: StrictStr = Field("", description="What it printed on standard error.")
     exit: int = Field(0, description="Its exit code.")
@@ -292,6 +309,8 @@ Cancels = Annotated[
     Annotated[Cancel, Tag("<cancel>")] | Annotated[list[Cancel], Field(min_length=1), Tag("<list>")],
     _kind(cancel=dict, list=list),
 ]
+
+
 class Recipe(Closed):
     """How to run jobs on some infrastructure: its commands, and how to read them."""
 
@@ -309,21 +328,26 @@ class Recipe(Closed):
     )
     required: list[StrictStr] = Field(default_factory=list, description="Variables that have to be given.")
     scope: StrictStr = Field(
-        "", description="Expression for the place where job ids are valid, such as ${worker_host}; everywhere when empty."
+        "",
+        description="Expression for the place where job ids are valid, such as ${worker_host}; everywhere when empty.",
     )
     env: Environment = Field(
-        default_factory=dict, description="Environment of the recipe's commands: names to text with ${expressions}, or one expression."
+        default_factory=dict,
+        description="Environment of the recipe's commands: names to text with ${expressions}, or one expression.",
     )
     via: Via | None = Field(None, description="What to put in front of every command.")
     script: Script = Field(default_factory=Script, description="How the job script is made.")
     files: dict[VariableName, Structure] = Field(
         default_factory=dict, description="Private files on the worker's host, by name; `file_<name>` is the path."
     )
-    check: Operation | None = Field(None, description="A command that exits with 0 when the infrastructure can be used.")
+    check: Operation | None = Field(
+        None, description="A command that exits with 0 when the infrastructure can be used."
+    )
     submit: Submit = Field(description="Submits the job.")
     find: Find | None = Field(None, description="Finds a job by its key.")
     status: Statuses = Field(
-        description="Asks for states. Of a list, each further command is asked only about jobs that the ones before did not report."
+        description="Asks for states. Of a list, each further command is asked only about jobs that the ones before "
+        "did not report."
     )
     explain: Explain | None = Field(None, description="Runs once when a job ended other than well.")
     cancel: Cancels = Field(
@@ -374,3 +398,62 @@ class Recipe(Closed):
     def blocks(self) -> dict[str, str]:
         """The variables that are credentials blocks: name to block type slug."""
         return {name: schema["block"] for name, schema in self.variables.items() if "block" in schema}
+
+
+def language_schema() -> dict[str, Any]:
+    """The language as JSON Schema, for editors. A recipe that extends another may leave out, remove and append."""
+    full = Recipe.model_json_schema()
+    definitions = _for_editors({**full.pop("$defs"), "Recipe": full})
+    site = {f"Site{name}": _overlay(schema) for name, schema in definitions.items()}
+    site["SiteRecipe"] |= {"required": ["recipe", "name", "extends"]}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "A recipe of prefect-generic-worker",
+        "description": full["description"],
+        "type": "object",
+        "if": {"required": ["extends"]},
+        "then": {"$ref": "#/$defs/SiteRecipe"},
+        "else": {"$ref": "#/$defs/Recipe"},
+        "$defs": {**definitions, **site},
+    }
+
+
+def _for_editors(node: Any) -> Any:  # noqa: ANN401
+    """A schema without what editors misunderstand: Python's patterns, and a title that only repeats the key."""
+    if isinstance(node, list):
+        return [_for_editors(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    kept = {key: item for key, item in node.items() if (key, item) != ("format", "regex")}
+    return {key: _for_editors(item) for key, item in kept.items() if key != "title" or isinstance(item, dict)}
+
+
+def _overlay(node: dict[str, Any]) -> dict[str, Any]:
+    """What may stand in a recipe that extends another: a part of a mapping, null, or items to append."""
+    found = {key: item for key, item in node.items() if key not in {"required", "oneOf", "anyOf"}}
+    if "$ref" in found:
+        found["$ref"] = found["$ref"].replace("#/$defs/", "#/$defs/Site")
+    if found.get("type") == "array":
+        append = {
+            "type": "object",
+            "properties": {"append": found},
+            "required": ["append"],
+            "additionalProperties": False,
+        }
+        return {"anyOf": [found, append]}
+    options = node.get("oneOf", node.get("anyOf", []))
+    if options:
+        found["anyOf"] = [_overlay(option) for option in options]
+    for key in ("properties", "patternProperties"):
+        if key in found:
+            found[key] = {name: _removable(item) for name, item in found[key].items()}
+    if isinstance(found.get("additionalProperties"), dict):
+        found["additionalProperties"] = _removable(found["additionalProperties"])
+    return found
+
+
+def _removable(node: dict[str, Any]) -> dict[str, Any]:
+    about = {key: item for key, item in node.items() if key in {"description", "default"}}
+    found = _overlay({key: item for key, item in node.items() if key not in about})
+    options = found["anyOf"] if set(found) == {"anyOf"} else [found]
+    return {**about, "anyOf": [*(option for option in options if option != {"type": "null"}), {"type": "null"}]}
