@@ -1,4 +1,4 @@
-"""Real backends for the live tests: found by folder; skipped with a reason where they are not, or failed if required."""
+"""Real backends for the live tests: found by folder; where there is none, a test is skipped or, if required, fails."""
 
 import os
 import shlex
