@@ -70,8 +70,19 @@ def _pairs(value: Mapping[str, Any], separator: str = "=") -> list[str]:
     return [f"{key}{separator}{item}" for key, item in value.items()]
 
 
+def _entries(value: Mapping[str, Any] | Sequence[Any], escape: str = "") -> list[dict[str, Any]]:
+    """`${env | entries}`: a mapping as `[{name: ..., value: ...}]`, a list as `[{name: ...}]`, as many APIs want it.
+
+    `entries(escape='$')` doubles that character in the values, for those that would expand it.
+    """
+    if isinstance(value, dict):
+        return [{"name": key, "value": item.replace(escape, 2 * escape) if escape else item} for key, item in value.items()]
+    return [{"name": item} for item in value]
+
+
 _JINJA = SandboxedEnvironment(undefined=_Null, autoescape=False)  # noqa: S701 - no HTML here
-_JINJA.filters.update(words=_words, names=_names, pairs=_pairs, json=json.dumps)
+_JINJA.globals.clear()  # Jinja's own `namespace`, `range` and `dict`: a variable may be called so
+_JINJA.filters.update(words=_words, names=_names, pairs=_pairs, entries=_entries, json=json.dumps)
 
 
 @dataclass(frozen=True, slots=True)
