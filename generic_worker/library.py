@@ -32,6 +32,7 @@ _RECIPES: dict[str, Recipe] = {}
 """Recipes by their content, so that all flow runs with the same recipe share one, and with it their status commands."""
 _SUFFIXES = (".yaml", ".yml")
 _NESTING = 20
+_OUTPUT_KINDS = {"regex": {"regex"}, "json": {"json", "fields"}, "columns": {"columns", "separator"}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,8 +206,18 @@ def _merge(parent: Any, child: Any) -> Any:  # noqa: ANN401
         if value is None:
             merged.pop(key, None)
         else:
-            merged[key] = _merge(merged[key], value) if key in merged else value
+            below = _other_kinds_removed(merged[key], value) if key == "output" and key in merged else merged.get(key)
+            merged[key] = _merge(below, value) if key in merged else value
     return merged
+
+
+def _other_kinds_removed(parent: Any, child: Any) -> Any:  # noqa: ANN401
+    """A parent's `output` without what belongs to another way of reading than its child's: there can be one only."""
+    if not (isinstance(parent, dict) and isinstance(child, dict)):
+        return parent
+    kept = next((keys for kind, keys in _OUTPUT_KINDS.items() if child.get(kind) is not None), None)
+    others = set().union(*_OUTPUT_KINDS.values()) - kept if kept else set()
+    return {key: value for key, value in parent.items() if key not in others}
 
 
 def _without_removed(parent: dict[str, Any], child: dict[str, Any]) -> dict[str, Any]:

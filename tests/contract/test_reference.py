@@ -1,0 +1,243 @@
+"""What `recipes/README.md` and the schema say is true: each recipe is checked, each command is run, no key is missing."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import jsonschema
+import pytest
+
+from generic_worker import recipe as language
+from generic_worker.cli import run
+from generic_worker.library import load
+from generic_worker.source import read_text
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
+RECIPES = Path(__file__).parents[2] / "recipes"
+PAGE = (RECIPES / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```([a-z ]+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+YAML = {text.partition("\n")[0].removeprefix("# "): (kind, text) for kind, text in BLOCKS if kind.startswith("yaml")}
+CALL_RE = re.compile(r"(?:printf '(?P<stdin>[^']*)' \| )?generic-worker (?P<arguments>.*)")
+SECTIONS = {
+    "The recipe": language.Recipe,
+    "Every command": language.Operation,
+    "`submit`": language.Submit,
+    "`find`": language.Find,
+    "`status`": language.Status,
+    "`explain`": language.Explain,
+    "`cancel`": language.Cancel,
+    "`output`": language.Output,
+    "`output.fields`": language.JsonField,
+    "`via`": language.Via,
+    "`script`": language.Script,
+    "`policy`": language.Policy,
+    "`examples`": language.Example,
+}
+
+
+def calls() -> list[tuple[str, str]]:
+    """Every command of a console block, with what it prints."""
+    text = "".join(text for kind, text in BLOCKS if kind == "console")
+    return [
+        (call.split("\n")[0], call.partition("\n")[2]) for call in re.split(r"^\$ ", text, flags=re.MULTILINE) if call
+    ]
+
+
+@pytest.fixture
+def page(tmp_path, monkeypatch):
+    """A directory with every recipe of the page."""
+    for name, (_, text) in YAML.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", [name for name, (kind, _) in YAML.items() if kind == "yaml"])
+def test_a_recipe_on_the_page_passes_check(page, name, capsys):
+    assert run(["check", name]) == 0
+
+    assert re.fullmatch(rf"{name}: OK, .*\.\n", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("name", [name for name, (kind, _) in YAML.items() if kind == "yaml wrong"])
+def test_a_trap_on_the_page_is_one(page, name):
+    assert run(["check", name]) == 1
+
+
+@pytest.mark.parametrize(("line", "expected"), calls())
+def test_a_command_on_the_page_prints_what_the_page_shows(page, line, expected, capsys, monkeypatch):
+    call = CALL_RE.fullmatch(line)
+
+    assert call, line
+
+    stdin = (call["stdin"] or "").replace("\\n", "\n")
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
+    run(shlex.split(call["arguments"]))
+    printed = capsys.readouterr()
+    shown = [text.rstrip("\n") for text in expected.split("...\n")]
+
+    assert printed.err == ""
+    if len(shown) == 1:
+        assert printed.out.rstrip("\n") == shown[0]
+    else:
+        assert printed.out.startswith(shown[0])
+
+
+def entry(name: str, field: FieldInfo) -> str:
+    """A key's line on the page, made from its description."""
+    text = f"- `{field.alias or name}`: {field.description}"
+    if field.is_required():
+        return f"{text} Required."
+    plain = isinstance(field.default, str | int | float) and not isinstance(field.default, bool) and field.default != ""
+    return f"{text} Default: {field.default}." if plain else text
+
+
+@pytest.mark.parametrize("title", SECTIONS)
+def test_the_page_has_every_key_with_its_description(title):
+    model = SECTIONS[title]
+    inherited = set() if model is language.Operation else set(language.Operation.model_fields)
+    inherited = inherited if issubclass(model, language.Operation) else set()
+    section = PAGE.partition(f"\n### {title}\n")[2].partition("\n#")[0]
+
+    assert re.findall(r"^- `.*", section, re.MULTILINE) == [
+        entry(name, field) for name, field in model.model_fields.items() if name not in inherited
+    ]
+
+
+def test_the_page_has_every_model():
+    models = {one for one in vars(language).values() if isinstance(one, type) and issubclass(one, language.Closed)}
+
+    assert models - {language.Closed} == set(SECTIONS.values())
+
+
+def test_the_page_has_every_name_and_every_state():
+    names = PAGE.partition("\n## Every name\n")[2].partition("\n#")[0]
+
+    for name, meaning in language.JOB_NAMES.items():
+        assert f"- `{name}`: {meaning}\n" in names
+    for state in ("pending", "running", "succeeded", "failed", "cancelled", "finished"):
+        assert f"\n- `{state}`: " in PAGE
+
+
+def test_the_site_overlay_on_the_page_is_the_one_in_the_examples():
+    file = (RECIPES / "examples" / "slurm-site.yaml").read_text(encoding="utf-8")
+
+    assert YAML["slurm-site.yaml"][1].partition("\n")[2] == file[file.index("recipe: 1") :]
+
+
+def test_the_links_on_the_page_lead_somewhere():
+    headings = {
+        re.sub(r"[^a-z0-9 -]", "", title.lower()).replace(" ", "-")
+        for title in re.findall(r"^#+ (.*)", PAGE, re.MULTILINE)
+    }
+
+    for target in re.findall(r"\]\(([^)]*)\)", PAGE):
+        if target.startswith("#"):
+            assert target[1:] in headings
+        elif not target.startswith("https://"):
+            assert (RECIPES / target).is_file()
+
+
+FILES = sorted(RECIPES.rglob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_bundled_recipe_passes_check_without_a_warning(path, capsys):
+    assert run(["check", str(path)]) == 0
+
+    assert re.fullmatch(rf"{re.escape(str(path))}: OK, .*\.\n", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_bundled_recipe_names_the_schema_in_its_first_line(path):
+    first = path.read_text(encoding="utf-8").partition("\n")[0]
+    named = re.fullmatch(r"# yaml-language-server: \$schema=(\S+)", first)
+
+    assert named
+    assert (path.parent / named[1]).resolve() == RECIPES / "recipe.schema.json"
+
+
+def test_the_schema_beside_the_recipes_is_up_to_date(capsys):
+    assert run(["schema"]) == 0
+
+    shipped = (RECIPES / "recipe.schema.json").read_text(encoding="utf-8")
+    assert capsys.readouterr().out == shipped, "run: generic-worker schema > recipes/recipe.schema.json"
+
+
+def schema_errors(data: object) -> list[str]:
+    validator = jsonschema.Draft202012Validator(language.language_schema())
+    return [error.message for error in validator.iter_errors(data)]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_the_schema_allows_every_bundled_recipe(path):
+    assert schema_errors(read_text(path.read_text(encoding="utf-8"), path.name).data) == []
+
+
+@pytest.mark.parametrize("name", [name for name, (kind, _) in YAML.items() if kind == "yaml"])
+def test_the_schema_allows_every_recipe_of_the_page(page, name):
+    assert schema_errors(read_text(YAML[name][1], name).data) == []
+    assert schema_errors(load(name).data) == []
+
+
+def test_the_schema_is_json_schema_and_describes_every_key():
+    schema = language.language_schema()
+    jsonschema.Draft202012Validator.check_schema(schema)
+
+    for name, definition in schema["$defs"].items():
+        for key, value in definition.get("properties", {}).items():
+            assert value.get("description"), f"{name}.{key}"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"submitt": {}},
+        {"submit": {"runn": ["a"]}},
+        {"submit": {"run": []}},
+        {"submit": {"timeout": "long"}},
+        {"submit": {"output": {"regexp": "x"}}},
+        {"states": {"done": ["x"]}},
+        {"policy": {"poll": 0}},
+        {"cancel": {"append": [{"absent": "x"}]}},
+    ],
+)
+def test_the_schema_refuses_what_the_language_has_not(change):
+    assert schema_errors({"recipe": 1, "name": "x", "extends": "slurm", **change})
+
+
+def test_the_schema_asks_for_what_a_recipe_needs_unless_it_extends_another():
+    assert sorted(schema_errors({"recipe": 1, "name": "x"})) == [
+        "'cancel' is a required property",
+        "'states' is a required property",
+        "'status' is a required property",
+        "'submit' is a required property",
+    ]
+    assert schema_errors({"recipe": 1, "name": "x", "extends": "slurm"}) == []
+
+
+def test_the_schema_allows_an_overlay_to_remove_and_to_append():
+    change = {
+        "extends": "slurm",
+        "variables": {"qos": None},
+        "requires": {"append": ["module"]},
+        "submit": {"timeout": 120, "run": {"append": ["--exclusive"]}, "transient": None},
+        "status": {"append": [{"run": ["x"], "output": {"columns": ["id", "state"]}}]},
+        "states": {"failed": {"append": ["LOST"]}, "cancelled": None},
+        "via": None,
+    }
+
+    assert schema_errors({"recipe": 1, "name": "x", **change}) == []
+
+
+def test_the_schema_is_one_that_other_programs_read():
+    assert "(?P<" not in json.dumps(language.language_schema())
+    assert '"format": "regex"' not in json.dumps(language.language_schema())
