@@ -11,6 +11,7 @@ if [ "${1:-start}" = stop ]; then
     docker ps --quiet --all | xargs --no-run-if-empty docker rm --force --volumes >/dev/null || true
   fi
   end "$dir/pid"
+  ! mountpoint -q "$dir/exec/netns/default" || umount "$dir/exec/netns/default" # dockerd leaves it, and then nobody can remove the folder
   exit 0
 fi
 
