@@ -40,6 +40,9 @@ app = App(name="generic-worker", help="Write, check and try recipes for the gene
 Json = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON, for programs.")]
 Reference = Annotated[str, Parameter(help="A recipe's name, the path of its file, or - for standard input.")]
 
+_STDIN = "<stdin>"
+"""What stands for `-`, which the parser would take for an option."""
+
 
 class CallError(GenericWorkerError):
     """The call is wrong; its text says what to write instead."""
@@ -70,10 +73,11 @@ def run(arguments: Sequence[str]) -> int:
 
 def _run(arguments: Sequence[str]) -> int:
     try:
-        command, bound, _ = app.parse_args(list(arguments), exit_on_error=False, print_error=False)
+        tokens = [_STDIN if argument == "-" else argument for argument in arguments]
+        command, bound, _ = app.parse_args(tokens, exit_on_error=False, print_error=False)
     except CycloptsError as error:
         said = re.sub(r"\s*Available commands: .*", "", str(error), flags=re.DOTALL)
-        _say(f"{said.rstrip('.')}. See: generic-worker --help")
+        _say(f"{said.rstrip('.?')}{'?' if said.endswith('?') else '.'} See: generic-worker --help")
         return WRONG_CALL
     try:
         code = command(*bound.args, **bound.kwargs)
@@ -126,12 +130,12 @@ def _standard_input() -> str:
     try:
         return sys.stdin.buffer.read().decode()
     except UnicodeDecodeError as error:
-        raise CallError(f"<stdin>: is not UTF-8 text: {error.reason}.") from None
+        raise CallError(f"{_STDIN}: is not UTF-8 text: {error.reason}.") from None
 
 
 def _load(reference: str) -> Loaded:
-    if reference == "-":
-        return load(f"{_standard_input()}\n", "<stdin>")
+    if reference == _STDIN:
+        return load(f"{_standard_input()}\n", _STDIN)
     path = _located(reference)
     return load(reference if "/" in reference else str(path))
 
@@ -149,7 +153,9 @@ def show(recipe: Reference, /, *, as_json: Json = False) -> None:
     if as_json:
         _print_json(_load(recipe).data)
     else:
-        _print(_standard_input() if recipe == "-" else _located(recipe).read_text(encoding="utf-8", errors="replace"))
+        _print(
+            _standard_input() if recipe == _STDIN else _located(recipe).read_text(encoding="utf-8", errors="replace")
+        )
 
 
 @app.command
@@ -216,13 +222,15 @@ def parse(  # noqa: PLR0913 - an option each
     as_json: Json = False,
 ) -> None:
     """Show what the worker would understand of a command's output, which is read from standard input."""
+    if recipe == _STDIN:
+        raise CallError("parse: standard input is the command's output. Give the recipe by its name or path.")
     loaded = _load(recipe)
     readable = examples.readable(loaded.recipe)
     command = examples.operation_named(readable, verb)
     if command is None:
         raise CallError(f"parse: no output of {verb!r} is read. Write {', '.join(readable)}.")
-    if recipe == "-":
-        raise CallError("parse: standard input is the command's output. Give the recipe by its name or path.")
+    if sys.stdin.isatty():
+        _say("Paste the command's output, and end it with Ctrl-D.")
     stdout = sys.stdin.buffer.read().decode(errors="replace")
     errors = stderr.read_bytes().decode(errors="replace") if stderr else ""
     output = examples.printed(loaded.recipe, stdout, errors, exit_code)
@@ -265,7 +273,7 @@ def new(
         raise CallError(f"new: {name!r} is no name. Write lower case letters, digits and dashes, a letter first.")
     text = example("skeleton").read_text(encoding="utf-8")
     text = text.replace("name: skeleton\n", f"name: {name}\n").replace("=../recipe.schema.json", "=recipe.schema.json")
-    if output is None:
+    if output is None or str(output) == _STDIN:
         _print(text)
         return
     try:

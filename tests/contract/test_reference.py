@@ -1,4 +1,4 @@
-"""What `recipes/README.md` and the schema say is true: each recipe is checked, each command is run, no key is missing."""
+"""What `recipes/README.md` and the schema say is true: recipes are checked, commands are run, no key is missing."""
 
 from __future__ import annotations
 
