@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 
 import jsonschema
 import pytest
+from jinja2.defaults import DEFAULT_FILTERS
 
+from generic_worker import expressions
 from generic_worker import recipe as language
 from generic_worker.cli import run
 from generic_worker.library import load
@@ -125,6 +127,11 @@ def test_the_page_has_every_name_and_every_state():
         assert f"- `{name}`: {meaning}\n" in names
     for state in ("pending", "running", "succeeded", "failed", "cancelled", "finished"):
         assert f"\n- `{state}`: " in PAGE
+
+
+def test_the_page_has_every_filter_of_our_own():
+    for name in set(expressions._JINJA.filters) - set(DEFAULT_FILTERS):
+        assert re.search(rf"^- `\$\{{\w+ \| {name}\}}`: ", PAGE, re.MULTILINE), name
 
 
 def test_the_site_overlay_on_the_page_is_the_one_in_the_examples():

@@ -23,7 +23,7 @@ variables:
   login: {block: secret-login, description: Login.}
 submit:
   run: [launch, '--queue=${queue}', '--cpus=${cpus}', '--tag=${tags}', '-l=${labels | pairs}', '--name=${job_name}']
-  stdin: ${env | tojson}
+  stdin: ${env | pairs | join(' ')}
   env: {LOGIN: '${login.password}'}
   output: {regex: '^job (?P<id>\\d+)(?: on (?P<cluster>\\w+))?$'}
 find:
@@ -275,8 +275,8 @@ def test_what_would_run_is_shown(call):
         "-l=prefect.io/flow-run-id=01234567-89ab-cdef-0123-456789abcdef -l=team=x '--name=nightly; rm'\n"
         "\n"
         "# submit: standard input\n"
-        '{"MODE": "fast", "PREFECT_API_URL": "https://prefect.example/api", '
-        '"PREFECT__FLOW_RUN_ID": "01234567-89ab-cdef-0123-456789abcdef"}\n',
+        "PREFECT_API_URL=https://prefect.example/api PREFECT__FLOW_RUN_ID=01234567-89ab-cdef-0123-456789abcdef "
+        "MODE=fast\n",
         "",
     )  # fmt: skip
 
