@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from collections.abc import Iterator, KeysView, ValuesView
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -20,9 +21,10 @@ from jinja2.sandbox import SandboxedEnvironment
 from jinja2.utils import missing
 
 from generic_worker.errors import GenericWorkerError, VariableError
+from generic_worker.source import closest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     Word = str | list[str]
 
@@ -43,13 +45,20 @@ class _Null(StrictUndefined):
             raise _NullUsedError
         super()._fail_with_undefined_error(*args, **kwargs)
 
-    __iter__ = __str__ = __len__ = __contains__ = __eq__ = __ne__ = _fail_with_undefined_error  # type: ignore[assignment]
-    __hash__ = StrictUndefined.__hash__
+    __iter__ = __str__ = __len__ = __contains__ = __eq__ = __ne__ = _fail_with_undefined_error
+    __hash__ = StrictUndefined.__hash__  # type: ignore[assignment]
 
-    def __bool__(self) -> bool:
-        if self._undefined_obj is missing:
-            return False
-        self._fail_with_undefined_error()
+    def __bool__(self) -> bool:  # type: ignore[override]
+        if self._undefined_obj is not missing:
+            self._fail_with_undefined_error()
+        return False
+
+
+def _settled(value: Any) -> Any:  # noqa: ANN401
+    """A result without what is lazy, and a list without what is null."""
+    if isinstance(value, (list, tuple, set, Iterator, KeysView, ValuesView)):
+        return [item for item in value if item is not None and not isinstance(item, _Null)]
+    return value
 
 
 def _words(value: str) -> list[str]:
@@ -57,7 +66,7 @@ def _words(value: str) -> list[str]:
     try:
         return shlex.split(value)
     except ValueError as error:
-        raise VariableError(f"{value!r} cannot be split into words: {error}.") from error
+        raise VariableError(f"the text cannot be split into words: {error}.") from error  # it may hold a secret
 
 
 def _names(value: Mapping[str, Any]) -> list[str]:
@@ -76,13 +85,21 @@ def _entries(value: Mapping[str, Any] | Sequence[Any], escape: str = "") -> list
     `entries(escape='$')` doubles that character in the values, for those that would expand it.
     """
     if isinstance(value, dict):
-        return [{"name": key, "value": item.replace(escape, 2 * escape) if escape else item} for key, item in value.items()]
+        doubled = {key: item.replace(escape, 2 * escape) if escape else item for key, item in value.items()}
+        return [{"name": key, "value": item} for key, item in doubled.items()]
     return [{"name": item} for item in value]
 
 
-_JINJA = SandboxedEnvironment(undefined=_Null, autoescape=False)  # noqa: S701 - no HTML here
+_LONGEST = 60
+"""Characters of an expression that a message shows."""
+
+_NESTED_RE = re.compile(r"\{\s*(.*?)\s*\}?")
+_SHELL_DEFAULT_RE = re.compile(r"(\w+):?-(.*)")
+_NO_FILTER_RE = re.compile(r"No filter named '([^']*)'")
+
+_JINJA = SandboxedEnvironment(undefined=_Null, autoescape=False)
 _JINJA.globals.clear()  # Jinja's own `namespace`, `range` and `dict`: a variable may be called so
-_JINJA.filters.update(words=_words, names=_names, pairs=_pairs, entries=_entries, json=json.dumps)
+_JINJA.filters.update(words=_words, names=_names, pairs=_pairs, entries=_entries, json=json.dumps, tojson=json.dumps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +117,7 @@ class _Expression:
         if self.source in self.names:  # just a name: by far the most frequent
             return values.get(self.source)
         try:
-            result = self.function({name: v for name in self.names if (v := values.get(name)) is not None})
+            result = _settled(self.function({name: v for name in self.names if (v := values.get(name)) is not None}))
         except _NullUsedError:
             return None
         except VariableError as error:
@@ -139,12 +156,12 @@ class Template:
         for part, value in zip(self.parts, found, strict=True):
             if isinstance(part, _Expression) and isinstance(value, list):
                 raise VariableError(f"${{{part.source}}} is a list inside text: write ${{{part.source} | join(',')}}.")
-        return "".join(_text(value, part) for part, value in zip(self.parts, found, strict=True))
+        return "".join(as_text(value, part) for part, value in zip(self.parts, found, strict=True))
 
     def text(self, values: Mapping[str, Any]) -> str:
         """Text for standard input or a file, with nothing where an expression is null."""
         return "".join(
-            part if isinstance(part, str) else "" if (value := part.value(values)) is None else _text(value, part)
+            part if isinstance(part, str) else "" if (value := part.value(values)) is None else as_text(value, part)
             for part in self.parts
         )
 
@@ -158,13 +175,13 @@ class Template:
             return None
         lists = [index for index, value in enumerate(found) if isinstance(value, list)]
         if not lists:
-            return ["".join(_text(value, part) for part, value in zip(self.parts, found, strict=True))]
+            return ["".join(as_text(value, part) for part, value in zip(self.parts, found, strict=True))]
         if len(lists) > 1:
             raise VariableError(f"{self}: two lists in one word: join one of them, as in ${{x | join(',')}}.")
         words = []
         for item in found[lists[0]]:
             filled = [*found[: lists[0]], item, *found[lists[0] + 1 :]]
-            words.append("".join(_text(value, part) for part, value in zip(self.parts, filled, strict=True)))
+            words.append("".join(as_text(value, part) for part, value in zip(self.parts, filled, strict=True)))
         return words
 
     def __str__(self) -> str:
@@ -202,18 +219,36 @@ def compile_text(text: str) -> Template:
 def _first_expression(text: str, start: int) -> tuple[_Expression, int]:
     """The expression whose `${` stands at `start`, and where it ends: at the first brace that leaves it complete."""
     failure: TemplateSyntaxError | None = None
-    end = text.find("}", start)
+    first = end = text.find("}", start)
     while end >= 0:
         source = text[start + 2 : end].strip()
         try:
-            return _Expression(source, _names_in(source), _JINJA.compile_expression(source, undefined_to_none=False)), end + 1
+            function = _JINJA.compile_expression(source, undefined_to_none=False)
+            return _Expression(source, _names_in(source), function), end + 1
         except TemplateSyntaxError as error:
             failure = failure or error
         end = text.find("}", end + 1)
-    shown = text[start : start + 60]
+    source = text[start + 2 : first] if first >= 0 else text[start:]
+    shown = source if len(source) <= _LONGEST else f"{source[:_LONGEST]}..."
     if failure is None:
-        raise ExpressionError(f"{shown!r} has no closing brace; write $${{ for a literal ${{.")
-    raise ExpressionError(f"{shown!r} is not an expression: {failure.message}")
+        raise ExpressionError(f"{shown!r} has no closing brace. Write $${{ for a literal ${{.")
+    raise ExpressionError(f"'${{{shown}}}' is not an expression: {_reason(source.strip(), failure.message or '')}.")
+
+
+def _reason(source: str, found: str) -> str:
+    """Why Jinja does not take a text for an expression, and what to write instead."""
+    if not source:
+        return "it is empty"
+    if nested := _NESTED_RE.fullmatch(source):
+        return f"one pair of braces is enough: ${{{nested[1]}}}"
+    if default := _SHELL_DEFAULT_RE.fullmatch(source):
+        return f"that is the shell's way. Write ${{{default[1]} | default({default[2]!r})}}"
+    if unknown := _NO_FILTER_RE.match(found):
+        suggestion = closest(unknown[1], _JINJA.filters)
+        return f"there is no filter {unknown[1]!r}." + (f" Did you mean {suggestion!r}?" if suggestion else "")
+    if found == "chunk after expression":
+        return "it goes on where it should end"
+    return found.rstrip(".")
 
 
 def _names_in(source: str) -> frozenset[str]:
@@ -224,7 +259,16 @@ def _names_in(source: str) -> frozenset[str]:
     return frozenset(meta.find_undeclared_variables(tree))
 
 
-def _text(value: object, part: object) -> str:
+def as_text(value: object, part: object) -> str:
+    """A value as part of a text.
+
+    Args:
+        value: Text, a number, true or false.
+        part: The expression that it is the value of, or a name.
+
+    Raises:
+        VariableError: It is a list or a mapping, or nothing that can be written.
+    """
     if isinstance(value, str):
         return value
     if isinstance(value, bool):
@@ -233,7 +277,9 @@ def _text(value: object, part: object) -> str:
         return str(value)
     source = part.source if isinstance(part, _Expression) else part
     shape = "mapping" if isinstance(value, dict) else "list" if isinstance(value, list) else type(value).__name__
-    raise VariableError(f"${{{source}}} is a {shape} where text is needed: write ${{{source} | tojson}}, or use a part of it.")
+    raise VariableError(
+        f"${{{source}}} is a {shape} where text is needed: write ${{{source} | json}}, or use a part of it."
+    )
 
 
 def render_words(words: Sequence[Word], values: Mapping[str, Any]) -> list[str]:
@@ -304,23 +350,3 @@ def texts_in(structure: Any) -> Iterator[str]:  # noqa: ANN401
     elif isinstance(structure, (dict, list)):
         for item in structure.values() if isinstance(structure, dict) else structure:
             yield from texts_in(item)
-
-
-def shell_names(script: str, names: Iterable[str]) -> list[str]:
-    """The names that a shell script mentions, and that it is therefore given as variables."""
-    mentioned = set(re.findall(r"[A-Za-z_][A-Za-z0-9_]*", script))
-    return sorted(mentioned.intersection(names))
-
-
-def shell_value(name: str, value: Any) -> str:  # noqa: ANN401
-    """A value as a shell variable: a list is one item per line, a mapping is JSON.
-
-    Raises:
-        VariableError: An item of a list has a line break, so that it would become two.
-    """
-    if isinstance(value, list) and all(isinstance(item, (str, int, float)) for item in value):
-        items = [_text(item, name) for item in value]
-        if any("\n" in item for item in items):
-            raise VariableError(f"{name}: an item with a line break cannot be an item of a list in a shell script.")
-        return "\n".join(items)
-    return json.dumps(value) if isinstance(value, (list, dict)) else _text(value, name)

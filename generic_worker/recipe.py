@@ -399,6 +399,14 @@ class Recipe(Closed):
         """The variables that are credentials blocks: name to block type slug."""
         return {name: schema["block"] for name, schema in self.variables.items() if "block" in schema}
 
+    @property
+    def passwords(self) -> frozenset[str]:
+        """The variables whose schema says that their values are not to be seen."""
+        schemas = self.variables.items()
+        return frozenset(
+            n for n, schema in schemas if schema.get("format") == "password" or schema.get("writeOnly") is True
+        )
+
 
 def language_schema() -> dict[str, Any]:
     """The language as JSON Schema, for editors. A recipe that extends another may leave out, remove and append."""

@@ -1,13 +1,17 @@
-"""The job script: environment, set-up, then the flow run's command. It holds secrets, so it is never an argument."""
+"""Values as shell: the variables that a script is given, and the job script.
+
+The job script holds secrets, so it is never an argument.
+"""
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from typing import TYPE_CHECKING, Any
 
 from generic_worker.errors import VariableError
-from generic_worker.expressions import shell_names, shell_value
+from generic_worker.expressions import as_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -15,12 +19,62 @@ if TYPE_CHECKING:
     from generic_worker.recipe import Script
 
 _SHELL_NAME_RE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_MENTION_RE = re.compile(r"(\$\{?[#!]?)?([A-Za-z_][A-Za-z0-9_]*)")
+_PROGRAMS = frozenset({"command", "env"})
+"""Names that are programs too: only behind a dollar sign do they mean ours."""
+_NOT_FOR_SHELLS = frozenset({"BASHOPTS", "BASH_VERSINFO", "EUID", "OPTIND", "PPID", "SHELLOPTS", "UID"})
+"""Variables that some shell refuses to set, and may end because of it. Another program has to set them."""
 
 _TRAP = """\
-# A scheduler that ends a job signals all its processes. The flow run's engine handles that and reports; the process that
-# supervises it must not die first, or nobody reports and the flow run stays Running.
+# A scheduler that ends a job signals all its processes. The flow run's engine handles that and reports; the process
+# that supervises it must not die first, or nobody reports and the flow run stays Running.
 trap '' TERM
 """
+
+
+def shell_names(script: str, names: Iterable[str]) -> list[str]:
+    """The names that a shell script mentions, and that it is therefore given as variables.
+
+    A dollar sign is not needed: there is arithmetic, and a program may read its environment. It is in lines that begin
+    with `#`, because those are comments or, in a here-document, directives such as `#SBATCH`.
+    """
+    mentioned = set()
+    for line in script.splitlines():
+        comment = line.lstrip().startswith("#")
+        mentioned |= {
+            name for dollar, name in _MENTION_RE.findall(line) if dollar or not (comment or name in _PROGRAMS)
+        }
+    return sorted(mentioned.intersection(names))
+
+
+def shell_value(name: str, value: Any) -> str:  # noqa: ANN401
+    """A value as a shell variable: a list is one item per line, a mapping is JSON.
+
+    Raises:
+        VariableError: An item of a list has a line break, so that it would become two.
+    """
+    if isinstance(value, list) and all(isinstance(item, (str, int, float)) for item in value):
+        items = [as_text(item, name) for item in value]
+        if any("\n" in item for item in items):
+            raise VariableError(f"{name}: an item with a line break cannot be an item of a list in a shell script.")
+        return "\n".join(items)
+    return json.dumps(value) if isinstance(value, (list, dict)) else as_text(value, name)
+
+
+def shell_name(name: str) -> str:
+    """An environment variable's name, if a shell can set it.
+
+    Raises:
+        VariableError: It cannot.
+    """
+    if not _SHELL_NAME_RE.fullmatch(name):
+        raise VariableError(f"env: {name!r} cannot be set by a shell. Use letters, digits and underscores.")
+    return name
+
+
+def assignment(name: str, value: str) -> str:
+    """`NAME='value'`, whatever the value is."""
+    return f"{shell_name(name)}={shlex.quote(value)}"
 
 
 def job_script(script: Script, values: Mapping[str, Any], names: Iterable[str]) -> str:
@@ -34,21 +88,17 @@ def job_script(script: Script, values: Mapping[str, Any], names: Iterable[str]) 
     Raises:
         VariableError: The environment or the command cannot be written as shell.
     """
-    lines = [f"#!{script.interpreter}"]
-    lines += [f"export {name}={_quoted(name, value)}" for name, value in values["env"].items()]
+    exported = {name: assignment(name, value) for name, value in values["env"].items()}
+    elsewhere = [exported.pop(name) for name in sorted(_NOT_FOR_SHELLS & set(exported))]
+    lines = [f"#!{script.interpreter}", *(f"export {text}" for text in exported.values())]
     if script.before:
-        given = {name: values.get(name) for name in shell_names(script.before, set(names) - {"env", "job_script"})}
-        lines += [f"{name}={_quoted(name, shell_value(name, value))}" for name, value in given.items() if value is not None]
+        for name in (given := shell_names(script.before, set(names) - {"env", "job_script"})):
+            value = values.get(name)
+            lines.append(f"unset {name}" if value is None else assignment(name, shell_value(name, value)))
         lines.append(script.before.rstrip("\n"))
-    return "\n".join(lines) + f"\n{_TRAP}exec {_words(values['command'])}\n"
-
-
-def _quoted(name: str, value: str) -> str:
-    if not _SHELL_NAME_RE.fullmatch(name):
-        raise VariableError(f"env: {name!r} cannot be set by a job script: use letters, digits and underscores.")
-    if "\0" in value:
-        raise VariableError(f"{name}: the value has a NUL character, which no environment can hold.")
-    return shlex.quote(value)
+        lines += [f"export {exported[name]}" for name in given if name in exported]  # the job's own, again
+    env = f"env {' '.join(elsewhere)} " if elsewhere else ""
+    return "\n".join(lines) + f"\n{_TRAP}exec {env}{_words(values['command'])}\n"
 
 
 def _words(command: str) -> str:
