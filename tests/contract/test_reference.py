@@ -7,11 +7,13 @@ import json
 import re
 import shlex
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import jsonschema
 import pytest
+import yaml
 from jinja2.defaults import DEFAULT_FILTERS
 
 from generic_worker import expressions
@@ -161,6 +163,27 @@ def test_a_bundled_recipe_passes_check_without_a_warning(path, capsys):
     assert run(["check", str(path)]) == 0
 
     assert re.fullmatch(rf"{re.escape(str(path))}: OK, .*\.\n", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_recipe_is_checked_in_less_than_a_second(path):
+    began = time.perf_counter()
+    run(["check", str(path)])
+
+    assert time.perf_counter() - began < 1
+
+
+def test_the_hook_for_other_repositories_calls_check_on_their_recipes():
+    manifest = RECIPES.parent / ".pre-commit-hooks.yaml"
+    if not manifest.is_file():
+        pytest.skip("not a checkout")
+    (hook,) = yaml.safe_load(manifest.read_text(encoding="utf-8"))
+
+    assert (hook["id"], hook["entry"], hook["language"]) == ("generic-worker-check", "generic-worker check", "python")
+    for path in ("recipes/slurm.yaml", "ops/recipes/site.yml"):
+        assert re.search(hook["files"], path)
+    for path in ("recipes/examples/values.yaml", "config/app.yaml", "recipes/recipe.schema.json"):
+        assert not re.search(hook["files"], path)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

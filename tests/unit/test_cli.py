@@ -154,7 +154,6 @@ def test_a_recipe_in_a_directory_of_the_site_is_found_by_its_name(call, folder, 
     [
         (["check"], "check: name a recipe, or give the path of one.\n"),
         (["chek", "sample.yaml"], 'Unknown command "chek". Did you mean "check"? See: generic-worker --help\n'),
-        (["check", "--strict", "sample.yaml"], "Unknown option: --strict. See: generic-worker --help\n"),
         (["show", "none.yaml"], "none.yaml: there is no such file.\n"),
         (["show", "-"], "<stdin>: is not UTF-8 text: invalid start byte.\n"),
         (
@@ -193,6 +192,13 @@ def test_a_recipe_in_a_directory_of_the_site_is_found_by_its_name(call, folder, 
 )
 def test_a_call_that_is_wrong_is_told_and_exits_with_2(call, arguments, message):
     assert call(*arguments, stdin=b"\xff") == (2, "", message)
+
+
+def test_an_option_that_there_is_not_is_named(call):
+    code, out, err = call("check", "--strict", "sample.yaml")
+
+    assert (code, out) == (2, "")
+    assert err.replace('"', "") == "Unknown option: --strict. See: generic-worker --help\n"
 
 
 def test_a_recipe_that_is_wrong_is_told_beside_the_results(call, folder):
