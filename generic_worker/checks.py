@@ -9,14 +9,13 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-import jsonschema
-from pydantic import ValidationError
-
 from generic_worker.errors import OutputError, Problem, RecipeError
-from generic_worker.expressions import ExpressionError, compile_text, texts_in
+from generic_worker.expressions import ExpressionError, compile_text, names_in
 from generic_worker.outputs import compile_jsonpath
-from generic_worker.recipe import JOB_NAMES, JsonField, Recipe
-from generic_worker.shapes import did_you_mean, shape_problem
+from generic_worker.recipe import JOB_NAMES, JsonField, Recipe, Status
+from generic_worker.rendering import is_secret_field, is_secret_name
+from generic_worker.script import expressions_in, shell_names, unset_names
+from generic_worker.shapes import did_you_mean, mended, schema_problems
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -25,8 +24,14 @@ if TYPE_CHECKING:
     from generic_worker.source import Path, Source
 
 _PREFECT_PLACEHOLDER_RE = re.compile(r"{{\s*([\w\.\-\[\]$]+)\s*}}")
-_SHELL_VARIABLE_RE = re.compile(r"(?<!\\)\$\{([a-z][a-z0-9_]*)[^}]*\}")
-_SECRET_NAMES = {"env": "write ${env | names} for the names alone", "job_script": "pass it through stdin or files"}
+_HOST_NAMES = frozenset({"worker_host", "worker_bin", "jobs_dir"})
+_SUBMITTED = frozenset({"job_id", "job_ids"})
+_PROXIES = frozenset({"http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy"})
+_FROM_OUTSIDE = frozenset({"job_name", "flow_run_name", "flow_name", "deployment_name", "work_pool_name"})
+"""Names whose values somebody else has chosen, so that they may begin with a dash."""
+_NAMES_STAND_IN = {"variables", "files"}
+
+Finding = tuple[tuple[str | int, ...], str]
 
 
 def parse(source: Source) -> Recipe:
@@ -35,64 +40,47 @@ def parse(source: Source) -> Recipe:
     Raises:
         RecipeError: It is wrong; all problems that were found are listed.
     """
-    try:
-        recipe = Recipe.model_validate(source.data)
-    except ValidationError as error:
-        raise RecipeError([shape_problem(source, details) for details in error.errors()]) from None
-    problems = [source.problem(path, message) for path, message in _errors(recipe, source.data)]
-    if problems:
+    recipe, problems, replaced = mended(source)
+    if recipe is not None:
+        known = not any(path[0] in _NAMES_STAND_IN or path[:2] == ("submit", "output") for path in replaced)
+        known = known and ("submit",) not in replaced
+        for path, message in _errors(recipe, source.data, names_known=known):
+            if not any(path[: len(other)] == other[: len(path)] for other in replaced):
+                problems.append(source.problem(path, message))
+    if problems or recipe is None:
         raise RecipeError(problems)
     return recipe
 
 
 def warnings(source: Source, recipe: Recipe) -> list[Problem]:
     """What is doubtful in a recipe that can be used."""
-    found = [*_unused_variables(recipe), *_option_like(recipe), *_missing_find(recipe)]
+    found = [*_unused_variables(recipe), *_option_like(recipe), *_shell_in_words(recipe), *_missing_find(recipe)]
     return sorted(source.problem(path, message) for path, message in found)
 
 
-Finding = tuple[tuple[str | int, ...], str]
-
-
-def _errors(recipe: Recipe, data: Mapping[str, Any]) -> Iterator[Finding]:
-    yield from _variables(recipe)
-    yield from _expressions(recipe)
+def _errors(recipe: Recipe, data: Mapping[str, Any], *, names_known: bool) -> Iterator[Finding]:
+    yield from schema_problems(recipe)
+    yield from _expressions(recipe, names_known=names_known)
+    if names_known:
+        yield from _required(recipe)
+        for path, script in _scripts(recipe):
+            yield from _shell_script(recipe, path, script)
     for path, operation in recipe.operations():
-        yield from _shell_script(recipe, path, operation)
-        yield from _secrets(recipe, path, operation)
+        yield from _secrets(recipe, (*path, "run"), operation.run)
         output = getattr(operation, "output", None)
         if output is not None:
             yield from _output(recipe, path, operation, output)
+    if recipe.via:
+        yield from _secrets(recipe, ("via", "run"), recipe.via.run)
     yield from _states(recipe)
     yield from _prefect_traps((), data)
 
 
-def _variables(recipe: Recipe) -> Iterator[Finding]:
-    for name, schema in recipe.variables.items():
-        path = ("variables", name)
-        if "block" in schema:
-            extra = set(schema) - {"block", "title", "description", "default"}
-            if not isinstance(schema["block"], str) or extra:
-                yield path, "a block variable has the keys block (a block type's slug), title, description and default."
-            continue
-        try:
-            jsonschema.Draft202012Validator.check_schema(schema)
-            if schema.get("default") is not None:
-                jsonschema.validate(schema["default"], schema, jsonschema.Draft202012Validator)
-        except jsonschema.SchemaError as error:
-            yield (*path, *_plain(error.absolute_path)), f"not JSON Schema: {error.message}."
-        except jsonschema.ValidationError as error:
-            yield (*path, "default"), f"the default does not suit the schema: {error.message}."
+def _required(recipe: Recipe) -> Iterator[Finding]:
     for index, name in enumerate(recipe.required):
         if name not in recipe.variables:
-            yield ("required", index), f"{name!r} is not among the variables.{did_you_mean(name, list(recipe.variables))}"
-
-
-def _plain(path: Any) -> list[str | int]:  # noqa: ANN401 - a deque of jsonschema's
-    return list(path)
-
-
-_SUBMITTED = ("job_id", "job_ids")
+            hint = did_you_mean(name, list(recipe.variables))
+            yield ("required", index), f"{name!r} is not among the variables.{hint}"
 
 
 def _available(recipe: Recipe, path: Path) -> frozenset[str]:
@@ -101,26 +89,44 @@ def _available(recipe: Recipe, path: Path) -> frozenset[str]:
     first = path[0]
     if first == "scope":
         return frozenset({*recipe.variables, "worker_host"})
-    if first == "check":
-        return frozenset({*recipe.variables, "worker_host", "jobs_dir"})
-    if first in {"submit", "find", "files"}:
-        return recipe.names - {*_SUBMITTED, *captured}
-    return recipe.names if first == "status" else recipe.names - {"job_ids"}
+    if first == "check" or (first == "via" and recipe.check):
+        return frozenset({*recipe.variables, *_HOST_NAMES})
+    if first in {"submit", "find", "files", "via", "script"}:
+        return recipe.names - _SUBMITTED - captured
+    return recipe.names if first in {"status", "env"} else recipe.names - {"job_ids"}
 
 
-def _expressions(recipe: Recipe) -> Iterator[Finding]:
+def _expressions(recipe: Recipe, *, names_known: bool) -> Iterator[Finding]:
     """Expressions that cannot be read, or that name what is not there."""
     for path, text in _templates(recipe):
         try:
             names = compile_text(text).names
         except ExpressionError as error:
-            yield path, f"{str(error)[0].upper()}{str(error)[1:]}."
+            yield path, str(error)
             continue
-        for name in sorted(names - _available(recipe, path)):
-            if name in recipe.names:
-                yield path, f"${{{name}}} has no value here: {path[0]} runs without it."
-            else:
-                yield path, f"${{{name}}} names nothing.{did_you_mean(name, sorted(_available(recipe, path)))}"
+        if names_known:
+            yield from _unknown(recipe, path, names)
+        if "job_script" in names and "env" in path and path[0] != "files" and "stdin" not in path:
+            yield path, "${job_script} has no value in an environment. Pass it through stdin or files."
+
+
+def _unknown(recipe: Recipe, path: Path, names: frozenset[str]) -> Iterator[Finding]:
+    available = _available(recipe, path)
+    for name in sorted(names - available):
+        if name in recipe.names:
+            yield path, f"${{{name}}} has no value here: {_why_not(recipe, path, name)}."
+        else:
+            yield path, f"${{{name}}} names nothing.{did_you_mean(name, sorted(available))}"
+
+
+def _why_not(recipe: Recipe, path: Path, name: str) -> str:
+    if name == "job_ids":
+        return "only status asks about several jobs"
+    if path[0] in {"submit", "find", "files", "script"}:
+        return "the job is not submitted yet"
+    if path[0] == "via":
+        return "it stands before check too, which has no job" if recipe.check else "it stands before submit too"
+    return f"{path[0]} is about no job"
 
 
 def _templates(recipe: Recipe) -> Iterator[tuple[Path, str]]:
@@ -149,28 +155,56 @@ def _texts(path: Path, structure: Any) -> Iterator[tuple[Path, str]]:  # noqa: A
             yield from _texts((*path, index), value)
 
 
-def _shell_script(recipe: Recipe, path: Path, operation: Operation) -> Iterator[Finding]:
+def _scripts(recipe: Recipe) -> Iterator[tuple[Path, str]]:
+    """Every shell script of a recipe."""
+    yield ("script", "before"), recipe.script.before
+    for path, operation in recipe.operations():
+        if isinstance(operation.run, str):
+            yield (*path, "run"), operation.run
+
+
+def _shell_script(recipe: Recipe, path: Path, script: str) -> Iterator[Finding]:
     """Names in the shell form that nothing sets: a misspelt variable would be an empty word."""
-    if not isinstance(operation.run, str):
-        return
-    script = operation.run
-    own = set(re.findall(r"\b([A-Za-z_][A-Za-z0-9_]*)=", script)) | set(re.findall(r"\bfor\s+(\w+)\b", script))
-    own |= {name for names in re.findall(r"\bread\s+(?:-\w+\s+)*([\w ]+)", script) for name in names.split()}
-    for name in sorted(set(_SHELL_VARIABLE_RE.findall(script)) - own - _available(recipe, path)):
+    yield from _unknown(recipe, path, unset_names(script) - _PROXIES - _environment_names(recipe, path))
+    for text, name in expressions_in(script):
         if name in recipe.names:
-            yield (*path, "run"), f"${{{name}}} has no value here: {path[0]} runs without it."
-        else:
-            yield (*path, "run"), f"${{{name}}} names nothing.{did_you_mean(name, sorted(_available(recipe, path)))}"
+            yield path, f'{text} is no expression here: the shell reads it. Write "${name}", or make run a list.'
 
 
-def _secrets(recipe: Recipe, path: Path, operation: Operation) -> Iterator[Finding]:
-    if isinstance(operation.run, str):
-        return
-    for place, text in _texts((*path, "run"), operation.run):
+def _environment_names(recipe: Recipe, path: Path) -> set[str]:
+    """The variables that the recipe's own environment sets for a script."""
+    operation = next((one for place, one in recipe.operations() if place == path[:-1]), None)
+    envs = [recipe.env, operation.env] if operation else []
+    return {name for env in envs if isinstance(env, dict) for name in env}
+
+
+def _secrets(recipe: Recipe, path: Path, run: object) -> Iterator[Finding]:
+    """Expressions that would put a secret on a command line, for every user of the host to see."""
+    for place, text in _texts(path, run) if isinstance(run, list) else ():
         for part in compile_parts(text):
-            for name, hint in _SECRET_NAMES.items():
-                if re.search(rf"\b{name}\b", part) and not re.search(rf"\b{name}\s*\|\s*names\b", part):
-                    yield place, f"${{{part}}} would put secrets on a command line, for every user of the host to see: {hint}."
+            hint = _secret_in(recipe, part)
+            if hint:
+                yield (
+                    place,
+                    f"${{{part}}} would put secrets on a command line, for every user of the host to see. {hint}.",
+                )
+
+
+def _secret_in(recipe: Recipe, part: str) -> str:
+    """What to write instead of an expression that shows a secret; empty if it shows none."""
+    if re.search(r"\bjob_script\b", part) or any(re.search(rf"\b{name}\b", part) for name in recipe.passwords):
+        return "Pass it through stdin, files or env"
+    for name in ("env", *recipe.blocks):
+        for found in re.finditer(rf"\b{name}\b((?:\.\w+|\[\s*'\w+'\s*\])*)(\s*\|\s*names\b)?", part):
+            field = (re.findall(r"\w+", found[1]) or [""])[-1]
+            is_secret = is_secret_name if name == "env" else is_secret_field
+            if not found[2] and (not field or is_secret(field)):
+                return (
+                    "Write ${env | names} for the names alone"
+                    if name == "env"
+                    else "Pass it through stdin, files or env"
+                )
+    return ""
 
 
 def compile_parts(text: str) -> list[str]:
@@ -182,33 +216,55 @@ def compile_parts(text: str) -> list[str]:
 
 
 def _output(recipe: Recipe, path: Path, operation: Operation, output: Output) -> Iterator[Finding]:
-    fields, place = output.field_names, (*path, "output")
-    verb = path[0]
-    if verb in {"submit", "find"} and "id" not in fields:
-        yield place, f"nothing yields the field id. {_how_to_yield(output, 'id')}"
-    if verb == "status":
-        if "state" not in fields:
-            yield place, f"nothing yields the field state. {_how_to_yield(output, 'state')}"
-        if fields.isdisjoint({"id", "key"}) and not _asks_for_one(operation):
-            yield place, f"nothing yields the field id, and the command asks about many jobs. {_how_to_yield(output, 'id')}"
-    if verb == "find" and "key" not in fields and "job_key" not in _mentioned(operation):
-        yield place, f"nothing yields the field key, and the command lists many jobs. {_how_to_yield(output, 'key')}"
+    kind = "regex" if output.regex else "columns" if output.columns else "fields"
+    fields, place, verb = output.field_names, (*path, "output", kind), path[0]
+    one = not _mentioned(recipe, operation).isdisjoint(
+        {"job_id", "job_key", "job_dir"} if verb != "find" else {"job_key"}
+    )
+    for field in sorted({"submit": {"id"}, "find": {"id"}, "status": {"state"}}.get(str(verb), set()) - fields):
+        yield place, f"Nothing yields the field {field}. {_how_to_yield(kind, field)}"
+    if verb == "status" and fields.isdisjoint({"id", "key"}) and not one:
+        yield place, f"Nothing yields the field id, and the command asks about many jobs. {_how_to_yield(kind, 'id')}"
+    if verb == "find" and "key" not in fields and not one:
+        yield place, f"Nothing yields the field key, and the command lists many jobs. {_how_to_yield(kind, 'key')}"
+    if verb == "submit":
+        for field in sorted({f"job_{name}" for name in fields - {"id", "key", "name"}} & set(JOB_NAMES)):
+            yield (
+                place,
+                f"The field {field[4:]!r} would be {field}, which has a meaning of its own. Choose another name.",
+            )
+    if (
+        isinstance(operation, Status)
+        and operation.absent
+        and not one
+        and "id" not in re.compile(operation.absent).groupindex
+    ):
+        yield (
+            (*path, "absent"),
+            "The command asks about many jobs, and this names none of them. Name its group: (?P<id>...).",
+        )
     if output.json_path:
-        yield from _json_paths(place, output)
+        yield from _json_paths((*path, "output"), output)
 
 
-def _how_to_yield(output: Output, field: str) -> str:
-    if output.regex:
-        return f"Name a group of the pattern: (?P<{field}>...)."
-    return f"Add {field} to {'columns' if output.columns else 'fields'}."
+def _how_to_yield(kind: str, field: str) -> str:
+    return f"Name a group of the pattern: (?P<{field}>...)." if kind == "regex" else f"Add {field} to {kind}."
 
 
-def _mentioned(operation: Operation) -> set[str]:
-    return {name for text in texts_in([operation.run, operation.stdin]) for name in re.findall(r"\w+", text)}
+def _mentioned(recipe: Recipe, operation: Operation) -> set[str]:
+    """The names that a command itself uses, so that it is about one job."""
+    script = operation.run if isinstance(operation.run, str) else ""
+    texts = [text for _, text in _texts((), [] if script else operation.run)] + [
+        text for _, text in _texts((), operation.stdin)
+    ]
+    return {*shell_names(script, recipe.names), *(name for text in texts for name in _names(text))}
 
 
-def _asks_for_one(operation: Operation) -> bool:
-    return not {"job_id", "job_key", "job_dir"}.isdisjoint(_mentioned(operation))
+def _names(text: str) -> frozenset[str]:
+    try:
+        return names_in(text)
+    except ExpressionError:
+        return frozenset()
 
 
 def _json_paths(place: Path, output: Output) -> Iterator[Finding]:
@@ -234,16 +290,17 @@ def _states(recipe: Recipe) -> Iterator[Finding]:
     for name, words in recipe.states.items():
         for index, word in enumerate(words):
             if counts[word] > 1 and word in seen:
-                yield ("states", name, index), f"{word!r} is already listed under {seen[word]}."
+                yield ("states", name, index), f"{word!r} is already listed under {seen[word]}. Keep one."
             seen.setdefault(word, name)
     if not {"succeeded", "finished"} & set(recipe.states):
-        yield ("states",), "no word says that a job has succeeded. Add succeeded, or finished for words that go with an exit code."
+        yield (
+            ("states",),
+            "No word says that a job has succeeded. Add succeeded, or finished for words that go with an exit code.",
+        )
 
 
 def _prefect_traps(path: Path, data: Any) -> Iterator[Finding]:  # noqa: ANN401
     """What Prefect would read as its own when the recipe is part of a base job template."""
-    if path[:1] == ("examples",) or path[:1] == ("variables",):
-        return
     if isinstance(data, str):
         for found in _PREFECT_PLACEHOLDER_RE.finditer(data):
             name = found[1]
@@ -252,44 +309,59 @@ def _prefect_traps(path: Path, data: Any) -> Iterator[Finding]:  # noqa: ANN401
     elif isinstance(data, dict):
         for key, value in data.items():
             if key == "$ref":
-                yield (*path, key), "Prefect takes the key $ref for a reference to a block. Use another key, or pass the text as a file."
-            else:
-                yield from _prefect_traps((*path, key), value)
+                yield (
+                    (*path, key),
+                    "Prefect takes the key $ref for a reference to a block. Write out what it refers to.",
+                )
+            yield from _prefect_traps((*path, key), key)
+            yield from _prefect_traps((*path, key), value)
     elif isinstance(data, list):
         for index, value in enumerate(data):
             yield from _prefect_traps((*path, index), value)
 
 
-
 def _unused_variables(recipe: Recipe) -> Iterator[Finding]:
     used = {name for _, text in _templates(recipe) for name in compile_text(text).names}
-    scripts = [op.run for _, op in recipe.operations() if isinstance(op.run, str)] + [recipe.script.before]
-    used |= {word for script in scripts for word in re.findall(r"\w+", script)}
+    used |= {name for _, script in _scripts(recipe) for name in shell_names(script, recipe.names)}
     for name in recipe.variables:
         if name not in used:
-            yield ("variables", name), "no command uses this variable."
+            yield ("variables", name), "No command uses this variable."
+
+
+def _words(recipe: Recipe) -> Iterator[tuple[Path, str]]:
+    """Every word of every argument vector that is not in a group, up to a `--`."""
+    for path, operation in recipe.operations():
+        for index, word in enumerate(operation.run if isinstance(operation.run, list) else ()):
+            if word == "--":
+                break
+            if isinstance(word, str):
+                yield (*path, "run", index), word
 
 
 def _option_like(recipe: Recipe) -> Iterator[Finding]:
     """Words that a deployment could turn into an option of the recipe's own command."""
-    for path, operation in recipe.operations():
-        if isinstance(operation.run, str):
-            continue
-        for index, word in enumerate(operation.run):
-            if word == "--":
-                break
-            sources = compile_parts(word) if isinstance(word, str) else []
-            name = sources[0] if len(sources) == 1 and word == f"${{{sources[0]}}}" else None
-            if name is None or name not in recipe.variables:
-                continue
-            schema = recipe.variables[name]
-            by_intent = schema.get("type") == "array" and "option" in schema.get("description", "").lower()
-            if schema.get("type") in {"integer", "number", "boolean"} or "enum" in schema or by_intent or _no_dash(schema):
-                continue
-            yield (*path, "run", index), (
-                f"a value of {name} that begins with a dash would be an option. Put '--' before it, or give {name} a "
-                "pattern that excludes it, such as '^[^-]'."
-            )
+    for path, word in _words(recipe):
+        template = compile_text(word)
+        name = next(iter(template.names)) if len(template.names) == 1 and template.whole else ""
+        if name in _FROM_OUTSIDE:
+            hint = f"Write --name=${{{name}}}, or put '--' before it."
+            yield path, f"A {name} that begins with a dash would be an option. {hint}"
+        elif name in recipe.variables and not _never_an_option(recipe.variables[name]):
+            hint = f"Put '--' before it, or give {name} a pattern that excludes it, such as '^[^-]'."
+            yield path, f"A value of {name} that begins with a dash would be an option. {hint}"
+
+
+def _shell_in_words(recipe: Recipe) -> Iterator[Finding]:
+    """Words that hold `$name`, which is the shell form's way."""
+    for path, word in _words(recipe):
+        for name in re.findall(r"(?<!\$)\$([a-z][a-z0-9_]*)", word):
+            if name in recipe.names:
+                yield path, f"In a list '${name}' stays as it is. Write ${{{name}}}."
+
+
+def _never_an_option(schema: Mapping[str, Any]) -> bool:
+    by_intent = schema.get("type") == "array" and "option" in schema.get("description", "").lower()
+    return schema.get("type") in {"integer", "number", "boolean"} or "enum" in schema or by_intent or _no_dash(schema)
 
 
 def _no_dash(schema: Mapping[str, Any]) -> bool:
@@ -299,4 +371,7 @@ def _no_dash(schema: Mapping[str, Any]) -> bool:
 
 def _missing_find(recipe: Recipe) -> Iterator[Finding]:
     if recipe.find is None:
-        yield ("submit",), "without find, a job whose submission was not answered is lost. Add find if the key can be looked up."
+        yield (
+            ("submit",),
+            "Without find, a job whose submission was not answered is lost. Add find if the key can be looked up.",
+        )

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,10 +14,13 @@ from generic_worker import checks
 from generic_worker.errors import Problem, RecipeError
 from generic_worker.expressions import ExpressionError, names_in
 from generic_worker.recipe import Recipe  # noqa: TC001 - it stands in a module variable
+from generic_worker.shapes import shape_problems
 from generic_worker.source import Source, closest, from_mapping, read_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Iterator, Mapping
+
+    from generic_worker.source import Path as Place
 
 DIRECTORIES_VARIABLE = "GENERIC_WORKER_RECIPES"
 """Environment variable: directories with recipes, separated as in PATH. They come before the bundled recipes."""
@@ -53,23 +55,27 @@ class Loaded:
         return {key: value for key, value in self.source.data.items() if key != "extends"}
 
 
+@dataclass(frozen=True, slots=True)
+class _Node:
+    """A part of a recipe: a scalar, a list of nodes, or nodes by key; and the text that it stands in, and where."""
+
+    value: Any
+    source: Source
+    path: Place
+
+
 @dataclass(frozen=True)
 class _Extended(Source):
-    """A source with another under it. A problem is where the text is: in the one or the other."""
+    """What became of a text and everything that it extends. A problem is in the text that has the wrong part."""
 
-    child: Source
-    parent: Source
+    root: _Node
+    origins: Mapping[Place, _Node]
 
-    def problem(self, path: tuple[str | int, ...], message: str) -> Problem:
-        """A problem at a path, in whichever of the two files holds most of that path."""
-        holder = self.child if _depth(self.child, path) >= _depth(self.parent, path) else self.parent
-        return holder.problem(path, message)
-
-
-def _depth(source: Source, path: tuple[str | int, ...]) -> int:
-    if isinstance(source, _Extended):
-        return max(_depth(source.child, path), _depth(source.parent, path))
-    return next((length for length in range(len(path), 0, -1) if path[:length] in source.positions), 0)
+    def problem(self, path: Place, message: str) -> Problem:
+        """A problem at a path of the merged recipe, where its author finds it."""
+        known = next(path[:length] for length in range(len(path), -1, -1) if path[:length] in self.origins)
+        origin = self.origins[known]
+        return origin.source.problem((*origin.path, *path[len(known) :]), message)
 
 
 def load(reference: str | Mapping[str, Any], name: str = "<recipe>") -> Loaded:
@@ -83,7 +89,8 @@ def load(reference: str | Mapping[str, Any], name: str = "<recipe>") -> Loaded:
         RecipeError: There is no such recipe, or it is wrong; all problems are listed.
     """
     if not isinstance(reference, str):
-        return _load_mapping(json.dumps(reference, sort_keys=False))
+        text = json.dumps(reference)
+        return _load_mapping(text) if "extends" not in reference else _load_mapping.__wrapped__(text)
     if "\n" in reference:
         return _finish(read_text(reference, name), None)
     path = locate(reference)
@@ -111,12 +118,12 @@ def locate(reference: str, beside: Path | None = None) -> Path:
     Raises:
         RecipeError: There is no such file.
     """
-    if "/" in reference or reference.endswith(_SUFFIXES):
+    if _is_path(reference):
         path = (beside or Path()) / Path(reference).expanduser()
         if path.is_file():
             return path
-        raise RecipeError([Problem(reference, 0, 0, "", "there is no such file.")])
-    found = _find(reference, beside)
+        raise RecipeError([Problem(reference, 0, 0, "", "There is no such file.")])
+    found = next(_named(reference, beside), None)
     if found is None:
         raise RecipeError([Problem(reference, 0, 0, "", _no_such(reference))])
     return found
@@ -125,7 +132,7 @@ def locate(reference: str, beside: Path | None = None) -> Path:
 def found_recipes() -> dict[str, Path]:
     """Every recipe that has a name here, with its file: those in recipe directories first."""
     files = [path for folder in _directories() for path in sorted(folder.iterdir()) if path.suffix in _SUFFIXES]
-    return {path.stem: path for path in reversed(files)}
+    return {path.stem: path for path in reversed(files) if is_name(path.stem)}
 
 
 def example(name: str) -> Path:
@@ -134,32 +141,34 @@ def example(name: str) -> Path:
 
 
 def _directories() -> list[Path]:
-    listed = os.environ.get(DIRECTORIES_VARIABLE, "").split(os.pathsep)
-    return [folder for folder in (*(Path(entry).expanduser() for entry in listed if entry), _BUNDLED) if folder.is_dir()]
+    listed = [Path(entry).expanduser() for entry in os.environ.get(DIRECTORIES_VARIABLE, "").split(os.pathsep) if entry]
+    return [folder for folder in (*listed, _BUNDLED) if folder.is_dir()]
 
 
-def _find(name: str, beside: Path | None = None) -> Path | None:
-    """The file of a name, in the directories where recipes are looked for."""
-    if not is_name(name):
-        return None
-    folders = [*([beside] if beside else []), *_directories()]
+def _is_path(reference: str) -> bool:
+    return "/" in reference or reference.endswith(_SUFFIXES)
+
+
+def _named(name: str, beside: Path | None = None) -> Iterator[Path]:
+    """The files of a name, in the order in which recipes are looked for."""
+    folders = [*([beside] if beside else []), *_directories()] if is_name(name) else []
     paths = (folder / f"{name}{suffix}" for folder in folders for suffix in _SUFFIXES)
-    return next((path for path in paths if path.is_file()), None)
+    return (path for path in paths if path.is_file())
 
 
 def _no_such(name: str) -> str:
     suggestion = closest(name, found_recipes())
     hint = f"Did you mean {suggestion!r}?" if suggestion else f"Known: {', '.join(sorted(found_recipes()))}."
-    return f"no recipe has the name {name!r}. {hint}"
+    return f"No recipe has the name {name!r}. {hint}"
 
 
 def _read(path: Path) -> Source:
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise RecipeError([Problem(str(path), 0, 0, "", f"cannot be read: {error.strerror}.")]) from error
+        raise RecipeError([Problem(str(path), 0, 0, "", f"It cannot be read: {error.strerror}.")]) from error
     except UnicodeDecodeError as error:
-        raise RecipeError([Problem(str(path), 0, 0, "", f"is not UTF-8 text: {error.reason}.")]) from error
+        raise RecipeError([Problem(str(path), 0, 0, "", f"It is not UTF-8 text: {error.reason}.")]) from error
     return read_text(text, str(path))
 
 
@@ -172,74 +181,131 @@ def _finish(source: Source, path: Path | None) -> Loaded:
 
 
 def _extend(source: Source, path: Path | None, chain: list[Path]) -> Source:
-    parent_name = source.data.get("extends")
-    if parent_name is None:
+    if source.data.get("extends") is None:
         return source
-    if not isinstance(parent_name, str):
-        raise RecipeError([source.problem(("extends",), "expected a recipe's name or path.")])
     try:
-        parent_path = locate(parent_name, path.parent if path else None)
-        if path and parent_path.resolve() == path.resolve():  # slurm.yaml that extends slurm means the bundled one
-            parent_path = locate(parent_name)
+        parent_path = _parent(source.data["extends"], path, chain)
     except RecipeError as error:
-        raise RecipeError([source.problem(("extends",), error.problems[0].message)]) from None
-    if parent_path.resolve() in [seen.resolve() for seen in chain] or len(chain) > _NESTING:
-        names = " extends ".join(seen.name for seen in (*chain, parent_path))
-        raise RecipeError([source.problem(("extends",), f"this goes round in a circle: {names}.")])
+        wrong = source.problem(("extends",), error.problems[0].message)
+        raise RecipeError([wrong, *shape_problems(source, partial=True)]) from None
     parent = _extend(_read(parent_path), parent_path, [*chain, parent_path])
-    inherited = _without_removed(parent.data, source.data)
-    own = {key: value for key, value in source.data.items() if key != "extends"}
-    data = {**_merge(inherited, own), "extends": parent_name}
-    if "examples" not in source.data:
-        data.pop("examples", None)  # they prove the parent's patterns, which the child may have changed
-    return _Extended(source.name, data, source.positions, source, parent)
+    own = _located(source)
+    root = _merge(_without_removed(parent.root if isinstance(parent, _Extended) else _located(parent), own), own)
+    if "examples" not in own.value:
+        root.value.pop("examples", None)  # they prove the parent's patterns, which the child may have changed
+    origins: dict[Place, _Node] = {}
+    return _Extended(source.name, _plain(root, (), origins), source.positions, root, origins)
 
 
-def _merge(parent: Any, child: Any) -> Any:  # noqa: ANN401
+def _parent(name: object, path: Path | None, chain: list[Path]) -> Path:
+    """The file that a recipe extends. `slurm.yaml` that extends `slurm` means the next recipe of that name.
+
+    Raises:
+        RecipeError: There is none, or it is the recipe itself or one that extends it.
+    """
+    if not isinstance(name, str):
+        raise RecipeError([Problem("", 0, 0, "", "Expected a recipe's name or path.")])
+    beside, seen = path.parent if path else None, [file.resolve() for file in chain]
+    if path and name == path.stem and not _is_path(name):
+        found = next((file for file in _named(name, beside) if file.resolve() not in seen), None)
+        if found is None:
+            raise RecipeError([Problem("", 0, 0, "", f"There is no other recipe with the name {name!r}.")])
+        return found
+    found = locate(name, beside)
+    if found.resolve() in seen or len(chain) > _NESTING:
+        names = " extends ".join(file.name for file in (*chain, found))
+        raise RecipeError([Problem("", 0, 0, "", f"This goes round in a circle: {names}.")])
+    return found
+
+
+def _located(source: Source) -> _Node:
+    def node(value: Any, path: Place) -> _Node:  # noqa: ANN401
+        if isinstance(value, dict):
+            return _Node({key: node(item, (*path, key)) for key, item in value.items()}, source, path)
+        if isinstance(value, list):
+            return _Node([node(item, (*path, index)) for index, item in enumerate(value)], source, path)
+        return _Node(value, source, path)
+
+    return node(source.data, ())
+
+
+def _plain(node: _Node, path: Place, origins: dict[Place, _Node]) -> Any:  # noqa: ANN401
+    """A node as plain data; `origins` learns where each part of it is from."""
+    origins[path] = node
+    if isinstance(node.value, dict):
+        return {key: _plain(item, (*path, key), origins) for key, item in node.value.items()}
+    if isinstance(node.value, list):
+        return [_plain(item, (*path, index), origins) for index, item in enumerate(node.value)]
+    return node.value
+
+
+def _merge(parent: _Node, child: _Node) -> _Node:
     """Mappings merge, lists and scalars replace, null removes, `{append: [...]}` appends to a list."""
-    if isinstance(parent, list) and isinstance(child, dict) and set(child) == {"append"} and isinstance(child["append"], list):
-        return [*deepcopy(parent), *child["append"]]
-    if not (isinstance(parent, dict) and isinstance(child, dict)):
+    added = _appended(child)
+    if added is not None and isinstance(parent.value, list):
+        return replace(child, value=[*parent.value, *added])
+    if not (isinstance(parent.value, dict) and isinstance(child.value, dict)):
         return child
-    merged = deepcopy(parent)
-    for key, value in child.items():
-        if value is None:
+    merged = dict(parent.value)
+    for key, node in child.value.items():
+        if node.value is None:
             merged.pop(key, None)
+        elif key in merged:
+            merged[key] = _merge(_of_kind(merged[key], node) if key == "output" else merged[key], node)
         else:
-            below = _other_kinds_removed(merged[key], value) if key == "output" and key in merged else merged.get(key)
-            merged[key] = _merge(below, value) if key in merged else value
-    return merged
+            added = _appended(node)
+            merged[key] = node if added is None else replace(node, value=added)
+    return replace(child, value=merged)
 
 
-def _other_kinds_removed(parent: Any, child: Any) -> Any:  # noqa: ANN401
+def _appended(node: _Node) -> list[_Node] | None:
+    """The items of `{append: [...]}`."""
+    if not (isinstance(node.value, dict) and set(node.value) == {"append"}):
+        return None
+    items = node.value["append"].value
+    return items if isinstance(items, list) else None
+
+
+def _of_kind(parent: _Node, child: _Node) -> _Node:
     """A parent's `output` without what belongs to another way of reading than its child's: there can be one only."""
-    if not (isinstance(parent, dict) and isinstance(child, dict)):
+    if not (isinstance(parent.value, dict) and isinstance(child.value, dict)):
         return parent
-    kept = next((keys for kind, keys in _OUTPUT_KINDS.items() if child.get(kind) is not None), None)
+    given = {key for key, node in child.value.items() if node.value is not None}
+    kept = next((keys for kind, keys in _OUTPUT_KINDS.items() if kind in given), None)
     others = set().union(*_OUTPUT_KINDS.values()) - kept if kept else set()
-    return {key: value for key, value in parent.items() if key not in others}
+    return replace(parent, value={key: node for key, node in parent.value.items() if key not in others})
 
 
-def _without_removed(parent: dict[str, Any], child: dict[str, Any]) -> dict[str, Any]:
+def _without_removed(parent: _Node, child: _Node) -> _Node:
     """The parent without the words that use a variable that the child removes: the option goes with it."""
-    variables = child.get("variables")
-    removed = {name for name, value in variables.items() if value is None} if isinstance(variables, dict) else set()
-    return {key: _drop(value, removed) if key != "variables" else value for key, value in parent.items()} if removed else parent
+    variables = child.value["variables"].value if "variables" in child.value else None
+    removed = {name for name, node in variables.items() if node.value is None} if isinstance(variables, dict) else set()
+    return _drop(parent, removed) if removed else parent
 
 
-def _drop(node: Any, removed: set[str]) -> Any:  # noqa: ANN401
-    if isinstance(node, dict):
-        return {key: _drop(value, removed) for key, value in node.items()}
-    if isinstance(node, list):
-        return [_drop(item, removed) for item in node if not _uses(item, removed)]
+def _drop(node: _Node, removed: Collection[str]) -> _Node:
+    """A node without the words, items and entries that would be null for want of a removed variable."""
+    if isinstance(node.value, dict):
+        entries = {key: item for key, item in node.value.items() if not (_is_entry(item.path) and _uses(item, removed))}
+        return replace(node, value={key: _drop(item, removed) for key, item in entries.items()})
+    if isinstance(node.value, list):
+        names = removed if node.path == ("required",) else ()
+        kept = [item for item in node.value if not (item.value in names or _uses(item, removed))]
+        return replace(node, value=[_drop(item, removed) for item in kept])
     return node
 
 
-def _uses(item: Any, removed: set[str]) -> bool:  # noqa: ANN401
-    """Whether a word, or a group of words, names a removed variable."""
-    if isinstance(item, dict):
+def _is_entry(path: Place) -> bool:
+    """Whether a path is that of an entry in an environment or a structure, which is left out when it is null."""
+    root = next((index for index, key in enumerate(path) if key in {"env", "stdin", "files"}), len(path))
+    return len(path) > root + (2 if "files" in path[root : root + 1] else 1)
+
+
+def _uses(node: _Node, removed: Collection[str]) -> bool:
+    """Whether a text, or a group of words, names a removed variable."""
+    if isinstance(node.value, dict):
         return False
     try:
-        return not removed.isdisjoint(names_in(item))
+        return not names_in(_plain(node, (), {})).isdisjoint(removed)
     except ExpressionError:
         return False

@@ -79,12 +79,16 @@ def _regular_expression(value: str) -> str:
     return value
 
 
-def _variable_name(name: str) -> str:
-    if name in JOB_NAMES or name in _RESERVED or name.startswith(("job_", "file_")):
-        raise PydanticCustomError("name", "this name has a meaning of its own: choose another")
+def _file_name(name: str) -> str:
     if not _VARIABLE_NAME_RE.fullmatch(name):
         raise PydanticCustomError("name", "a name is lower case letters, digits and underscores, a letter first")
     return name
+
+
+def _variable_name(name: str) -> str:
+    if name in JOB_NAMES or name in _RESERVED or name.startswith(("job_", "file_")):
+        raise PydanticCustomError("name", "this name has a meaning of its own: choose another")
+    return _file_name(name)
 
 
 def _environment_name(name: str) -> str:
@@ -96,6 +100,7 @@ def _environment_name(name: str) -> str:
 Text = Annotated[StrictStr, BeforeValidator(_integer_as_text), Field(json_schema_extra={"type": ["string", "integer"]})]
 Pattern = Annotated[StrictStr, AfterValidator(_regular_expression), Field(json_schema_extra={"format": "regex"})]
 VariableName = Annotated[StrictStr, AfterValidator(_variable_name)]
+FileName = Annotated[StrictStr, AfterValidator(_file_name)]
 EnvironmentName = Annotated[StrictStr, AfterValidator(_environment_name)]
 FieldName = Annotated[StrictStr, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 
@@ -117,10 +122,14 @@ Environment = Annotated[
 ]
 
 
+Seconds = Annotated[float, Field(strict=True)]
+Whole = Annotated[int, Field(strict=True)]
+
+
 class Closed(BaseModel):
     """A mapping of the language: unknown keys are errors, values do not change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class JsonField(Closed):
@@ -196,7 +205,7 @@ class Operation(Closed):
     env: Environment = Field(
         default_factory=dict, description="Environment of this command, on top of the recipe's `env`."
     )
-    timeout: float = Field(60, gt=0, le=86400, description="Seconds after which the command is stopped.")
+    timeout: Seconds = Field(60, gt=0, le=86400, description="Seconds after which the command is stopped.")
     trouble: Pattern | None = Field(
         None,
         description="Pattern in the output that says that the answer is not complete although the command exited with "
@@ -254,7 +263,7 @@ class Via(Closed):
     quote: StrictBool = Field(
         default=False, description="Whether the far side reads its arguments with a shell, as ssh does."
     )
-    unreachable: list[int] = Field(
+    unreachable: list[Whole] = Field(
         default_factory=list, description="Exit codes that are the transport's own; then nothing is known of the job."
     )
 
@@ -273,14 +282,14 @@ class Script(Closed):
 class Policy(Closed):
     """When to ask, when to try again, when to give up."""
 
-    poll: float = Field(15, ge=1, le=3600, description="Seconds between status queries of jobs in a steady state.")
-    batch: int = Field(500, ge=1, description="The most jobs that one status command may name.")
-    commands: int = Field(4, ge=1, le=64, description="The most commands of a worker that may run at once.")
-    lost_polls: int = Field(3, ge=1, description="Healthy answers in a row without the job before it counts as lost.")
-    lost_after: float = Field(60, ge=0, description="Seconds without the job before it counts as lost.")
-    grace: float = Field(30, ge=0, description="Seconds that a cancelled job is given before the next cancel step.")
-    visible_after: float = Field(5, ge=0, description="Seconds after which a new job is sure to be found by its key.")
-    retry_for: float = Field(
+    poll: Seconds = Field(15, ge=1, le=3600, description="Seconds between status queries of jobs in a steady state.")
+    batch: Whole = Field(500, ge=1, description="The most jobs that one status command may name.")
+    commands: Whole = Field(4, ge=1, le=64, description="The most commands of a worker that may run at once.")
+    lost_polls: Whole = Field(3, ge=1, description="Healthy answers in a row without the job before it counts as lost.")
+    lost_after: Seconds = Field(60, ge=0, description="Seconds without the job before it counts as lost.")
+    grace: Seconds = Field(30, ge=0, description="Seconds that a cancelled job is given before the next cancel step.")
+    visible_after: Seconds = Field(5, ge=0, description="Seconds after which a new job is sure to be found by its key.")
+    retry_for: Seconds = Field(
         600, ge=0, description="Seconds for which a submission that failed for a passing reason is tried again."
     )
 
@@ -293,7 +302,7 @@ class Example(Closed):
     )
     stdout: StrictStr = Field("", description="What the command printed.")
     stderr: StrictStr = Field("", description="What it printed on standard error.")
-    exit: int = Field(0, description="Its exit code.")
+    exit: Whole = Field(0, description="Its exit code.")
     expect: Any = Field(
         description="For status: job id to state, absent or unknown. For the others: the fields; or for submit one of "
         "refused, transient, ambiguous, and for find and explain null when nothing is found."
@@ -337,7 +346,7 @@ class Recipe(Closed):
     )
     via: Via | None = Field(None, description="What to put in front of every command.")
     script: Script = Field(default_factory=Script, description="How the job script is made.")
-    files: dict[VariableName, Structure] = Field(
+    files: dict[FileName, Structure] = Field(
         default_factory=dict, description="Private files on the worker's host, by name; `file_<name>` is the path."
     )
     check: Operation | None = Field(

@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 
 _SHELL_NAME_RE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _MENTION_RE = re.compile(r"(\$\{?[#!]?)?([A-Za-z_][A-Za-z0-9_]*)")
+_IN_BRACES_RE = re.compile(r"(?<!\\)\$\{[#!]?([a-z][a-z0-9_]*)\b(?!\s*[|(]|\.\w)")
+_EXPRESSION_RE = re.compile(r"(?<!\\)(\$\{\s*([a-z][a-z0-9_]*)\s*(?:[|(]|\.\w)[^}]*\})")
+_ASSIGNED_RE = re.compile(
+    r"\b([A-Za-z_]\w*)\+?=|\b(?:for|select|getopts\s+\S+|printf\s+-v)\s+(\w+)"
+    r"|\b(?:read|local|declare|typeset|readarray|mapfile)\b((?:[ \t]+(?:-\w+|[\w=]+))*)"
+)
 _PROGRAMS = frozenset({"command", "env"})
 """Names that are programs too: only behind a dollar sign do they mean ours."""
 _NOT_FOR_SHELLS = frozenset({"BASHOPTS", "BASH_VERSINFO", "EUID", "OPTIND", "PPID", "SHELLOPTS", "UID"})
@@ -45,6 +51,18 @@ def shell_names(script: str, names: Iterable[str]) -> list[str]:
             name for dollar, name in _MENTION_RE.findall(line) if dollar or not (comment or name in _PROGRAMS)
         }
     return sorted(mentioned.intersection(names))
+
+
+def unset_names(script: str) -> frozenset[str]:
+    """The lower-case names that a shell script has in braces, and does not set itself."""
+    own = {name for found in _ASSIGNED_RE.findall(script) for group in found for name in re.findall(r"\w+", group)}
+    return frozenset(_IN_BRACES_RE.findall(script)) - own
+
+
+def expressions_in(script: str) -> list[tuple[str, str]]:
+    """What a shell script has in braces that is ours and not the shell's, such as `${x | join}`; and the first name."""
+    found: list[tuple[str, str]] = _EXPRESSION_RE.findall(script)
+    return found
 
 
 def shell_value(name: str, value: Any) -> str:  # noqa: ANN401

@@ -1,71 +1,217 @@
-"""What pydantic says of a misshapen recipe, in words that its author can act on."""
+"""What is misshapen in a recipe, in words that its author can act on; and what is left of it without that."""
 
 from __future__ import annotations
 
 import re
+from copy import deepcopy
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from generic_worker.recipe import Recipe
+import jsonschema
+from pydantic import ValidationError
+
+from generic_worker.recipe import LANGUAGE_VERSION, Recipe
 from generic_worker.source import closest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from generic_worker.errors import Problem
     from generic_worker.source import Path, Source
 
 _TAG_RE = re.compile(r"<[a-z]+>")
-
-
-def shape_problem(source: Source, details: Mapping[str, Any]) -> Problem:
-    """One of pydantic's errors in our words."""
-    path: Path = tuple(
-        part for part in details["loc"] if not (isinstance(part, str) and (_TAG_RE.fullmatch(part) or part == "[key]"))
-    )
-    kind, found = details["type"], details["input"]
-    if kind == "extra_forbidden":
-        return source.problem(path, f"unknown key.{did_you_mean(str(path[-1]), _known_keys(path[:-1]))}")
-    if kind == "missing":
-        return source.problem(path, "this key is missing.")
-    if kind == "string_type" and isinstance(found, (bool, float)):
-        shown = str(found).lower() if isinstance(found, bool) else found
-        return source.problem(path, f"expected text, found {shown}. Write it in quotes: '{shown}'.")
-    expected = _EXPECTED.get(kind)
-    if expected:
-        return source.problem(path, f"expected {expected}, found {_shown(found)}.")
-    message = details["msg"].removeprefix("Input should be ")
-    if kind in {"name", "pattern", "kind"}:
-        return source.problem(path, f"{message[0].upper()}{message[1:]}.")
-    if kind == "literal_error":
-        extra = did_you_mean(str(found), re.findall(r"'([^']*)'", message))
-        return source.problem(path, f"expected {message}, found {_shown(found)}.{extra}")
-    if kind == "string_pattern_mismatch":
-        return source.problem(path, f"{_shown(found)} does not match {details['ctx']['pattern']}.")
-    return source.problem(path, f"expected {message}, found {_shown(found)}.")
-
+_LONGEST = 80
+_ROUNDS = 4
+"""How often a recipe is mended: what one problem hides is the next to be found."""
 
 _EXPECTED = {
-    "string_type": "text",
-    "dict_type": "a mapping",
-    "model_type": "a mapping",
-    "model_attributes_type": "a mapping",
-    "list_type": "a list",
-    "bool_type": "true or false",
-    "int_type": "a whole number",
-    "int_parsing": "a whole number",
-    "float_type": "a number",
-    "float_parsing": "a number",
+    "string": "text",
+    "dict": "a mapping",
+    "model": "a mapping",
+    "list": "a list",
+    "bool": "true or false",
+    "int": "a whole number",
+    "float": "a number of seconds",
+    "greater": "a number {msg}",
+    "less": "a number {msg}",
+    "too": "{msg}",
 }
+_PATTERNS = {
+    r"^[a-z][a-z0-9-]*$": "lower case letters, digits and dashes, a letter first",
+    r"^[a-z][a-z0-9_]*$": "lower case letters, digits and underscores, a letter first",
+    r"^/\S": "a path that begins with a slash, such as /bin/sh",
+}
+_COMMAND = {"run": ["-"], "output": {"regex": "(?P<id>-)(?P<key>-)(?P<state>-)"}}
+_STAND_INS: dict[str, Any] = {
+    "recipe": LANGUAGE_VERSION,
+    "name": "unnamed",
+    "submit": _COMMAND,
+    "find": _COMMAND,
+    "status": _COMMAND,
+    "explain": _COMMAND,
+    "check": {"run": ["-"]},
+    "cancel": {"run": ["-"]},
+    "logs": {"run": ["-"]},
+    "cleanup": {"run": ["-"]},
+    "via": {"run": ["-"]},
+    "states": {"finished": ["-"]},
+}
+"""Stand-ins for what is missing or misshapen, so that the rest can be checked."""
+
+
+def mended(source: Source) -> tuple[Recipe | None, list[Problem], list[Path]]:
+    """Make a recipe of plain data, whatever is wrong with its shape.
+
+    Returns:
+        The recipe, None if it cannot be mended; its problems; and the paths at which it is not what its author wrote.
+    """
+    data = deepcopy(source.data)
+    problems: dict[Path, Problem] = {}
+    for _ in range(_ROUNDS):
+        try:
+            return Recipe.model_validate(data), list(problems.values()), list(problems)
+        except ValidationError as error:
+            found = [(_path(details["loc"]), details) for details in error.errors()]
+        for path, details in found:
+            if not any(path[: len(known)] == known for known in problems):
+                problems[path] = _problem(source, path, details)
+        for path, _details in reversed(found):
+            _mend(data, path)
+    return None, list(problems.values()), list(problems)
+
+
+def shape_problems(source: Source, *, partial: bool = False) -> list[Problem]:
+    """What is misshapen in plain data. Of a part of a recipe nothing can be missing."""
+    try:
+        Recipe.model_validate(source.data)
+    except ValidationError as error:
+        details = [one for one in error.errors() if not partial or one["type"] != "missing"]
+        return [_problem(source, _path(one["loc"]), one) for one in details]
+    return []
+
+
+def schema_problems(recipe: Recipe) -> Iterator[tuple[Path, str]]:
+    """What is wrong with the schemas of a recipe's variables."""
+    for name, schema in recipe.variables.items():
+        path = ("variables", name)
+        if "block" in schema:
+            extra = set(schema) - {"block", "title", "description", "default"}
+            if not isinstance(schema["block"], str) or extra:
+                yield path, "A block variable has the keys block (a block type's slug), title, description and default."
+            continue
+        validator = jsonschema.Draft202012Validator
+        try:
+            validator.check_schema(schema, format_checker=validator.FORMAT_CHECKER)
+            if schema.get("default") is not None and "$ref" not in str(schema):
+                jsonschema.validate(schema["default"], schema, validator)
+        except jsonschema.SchemaError as error:
+            yield (*path, *error.absolute_path), _not_json_schema(error)
+        except jsonschema.ValidationError as error:
+            yield (*path, "default"), f"The default does not suit the schema: {error.message}."
+
+
+def _not_json_schema(error: jsonschema.SchemaError) -> str:
+    if error.validator == "format":
+        return f"Not a regular expression: {error.instance!r}."
+    names = [*jsonschema.Draft202012Validator.TYPE_CHECKER._type_checkers]  # noqa: SLF001 - it has no list of them
+    hint = did_you_mean(str(error.instance), names) if error.absolute_path and error.absolute_path[-1] == "type" else ""
+    return f"Not JSON Schema: {error.message}.{hint}"
+
+
+def did_you_mean(word: str, known: Collection[str]) -> str:
+    """A sentence that suggests one of the known words, or lists them; with a blank before it."""
+    suggestion = closest(word, known)
+    if suggestion:
+        return f" Did you mean {suggestion!r}?"
+    return f" Known here: {', '.join(sorted(known))}." if known else ""
+
+
+def _path(location: Iterable[str | int]) -> Path:
+    """Where an error is, without the tags that tell the members of a union apart."""
+    return tuple(p for p in location if not (isinstance(p, str) and (_TAG_RE.fullmatch(p) or p == "[key]")))
+
+
+def _mend(data: Any, path: Path) -> None:  # noqa: ANN401
+    """Put a stand-in in the place of what is missing or wrong, or take it out."""
+    *above, last = path
+    node = data
+    for part in above:
+        if isinstance(node, (list, dict)):
+            node = node[part]  # type: ignore[index]
+    operation = next((part for part in path if isinstance(part, str)), "")
+    stand_in: Any = _STAND_INS.get(operation)
+    for part in path[1:]:
+        if isinstance(part, str) and isinstance(stand_in, dict):
+            stand_in = stand_in.get(part)
+    if isinstance(node, list) and isinstance(last, int) and last < len(node):
+        node[last] = deepcopy(stand_in) if isinstance(stand_in, dict) else "-"
+    elif isinstance(node, dict):
+        node.pop(last, None)
+        if stand_in is not None:
+            node[last] = deepcopy(stand_in)
+
+
+def _problem(source: Source, path: Path, details: Mapping[str, Any]) -> Problem:
+    """One of pydantic's errors in our words."""
+    kind, found, context = details["type"], details["input"], details.get("ctx", {})
+    if kind == "extra_forbidden":
+        return source.problem(path, f"Unknown key.{did_you_mean(str(path[-1]), _known_keys(path[:-1]))}")
+    if kind == "missing":
+        return source.problem(path, "This key is missing.")
+    message = re.sub(r"^(Input|List|Dictionary|Tuple|String) should (be|have) ", "", details["msg"])
+    if kind in {"name", "pattern", "kind"}:
+        return source.problem(path, f"{message[0].upper()}{message[1:]}.")
+    if kind == "string_pattern_mismatch":
+        expected = _PATTERNS.get(context["pattern"], f"text that matches {context['pattern']}")
+    elif kind == "literal_error" and path == ("recipe",):
+        expected = f"language version {LANGUAGE_VERSION}, which is all that is known here"
+    elif kind == "literal_error":
+        expected = context["expected"]
+    else:
+        kind = kind.removeprefix("string_") if "_too_" in kind else kind
+        expected = _EXPECTED.get(kind.partition("_")[0], "{msg}").format(msg=message.partition(" after validation")[0])
+    return source.problem(path, f"Expected {expected}, found {_shown(found)}.{_advice(kind, found, context)}")
+
+
+def _advice(kind: str, found: object, context: Mapping[str, Any]) -> str:
+    """What to write instead, where the mistake is a common one."""
+    text = found if isinstance(found, str) else ""
+    advice = ""
+    if kind == "literal_error" and text:
+        advice = did_you_mean(text, re.findall(r"'([^']*)'", context["expected"]))
+    elif kind == "string_type" and isinstance(found, (bool, float)):
+        advice = f" If it is text, quote it: '{_shown(found)}'."
+    elif kind == "string_type" and isinstance(found, dict):
+        advice = " Text that holds ': ', or begins with a brace, must be quoted."
+    elif kind == "list_type" and isinstance(found, dict) and set(found) == {"append"}:
+        advice = " There is nothing to append to: that needs 'extends'."
+    elif kind == "list_type" and re.fullmatch(r"[\w.-]+", text):
+        advice = f" Write [{text}]."
+    elif kind == "float_type" and re.match(r"\d", text):
+        advice = " Write the number alone, without quotes and unit."
+    return advice
 
 
 def _known_keys(path: Path) -> list[str]:
     """The keys that the language has at a path."""
-    schema = Recipe.model_json_schema()
+    schema = _schema()
     node: Any = schema
     for part in path:
-        node = next((n for n in _alternatives(schema, node) if isinstance(part, int) or part in n.get("properties", {})), {})
-        node = node.get("items", {}) if isinstance(part, int) else node.get("properties", {}).get(part, {})
+        options = _alternatives(schema, node)
+        node = next((below for option in options if (below := _below(option, part)) is not None), {})
     return [key for option in _alternatives(schema, node) for key in option.get("properties", {})]
+
+
+def _below(node: Mapping[str, Any], part: str | int) -> Any:  # noqa: ANN401
+    if isinstance(part, int):
+        return node.get("items")
+    named = [*node.get("patternProperties", {}).values(), node.get("additionalProperties")]
+    return node.get("properties", {}).get(part) or next((one for one in named if isinstance(one, dict)), None)
+
+
+@lru_cache(maxsize=1)
+def _schema() -> dict[str, Any]:
+    return Recipe.model_json_schema()
 
 
 def _alternatives(schema: Mapping[str, Any], node: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -75,19 +221,12 @@ def _alternatives(schema: Mapping[str, Any], node: Mapping[str, Any]) -> list[Ma
     return [found for option in options for found in _alternatives(schema, option)] or [node]
 
 
-def did_you_mean(word: str, known: list[str]) -> str:
-    suggestion = closest(word, known)
-    if suggestion:
-        return f" Did you mean {suggestion!r}?"
-    return f" Known here: {', '.join(sorted(known))}." if known else ""
-
-
 def _shown(value: object) -> str:
     if isinstance(value, dict):
         return "a mapping"
     if isinstance(value, list):
-        return "a list"
+        return f"a list of {len(value)}" if value else "an empty list"
     if value is None:
         return "nothing"
     text = str(value).lower() if isinstance(value, bool) else repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."  # noqa: PLR2004 - a line of an error message
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."

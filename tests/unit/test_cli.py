@@ -87,7 +87,7 @@ def test_warnings_are_told_and_are_no_failure(call, folder):
 
     assert call("check", "unused.yaml") == (
         0,
-        "unused.yaml:8:3: variables.cpus: warning: no command uses this variable.\n"
+        "unused.yaml:8:3: variables.cpus: warning: No command uses this variable.\n"
         "unused.yaml: OK, it has no examples.\n",
         "",
     )
@@ -100,8 +100,9 @@ def test_every_problem_of_every_recipe_is_told(call, folder):
 
     assert (code, err) == (1, "")
     assert out.splitlines() == [
-        "broken.yaml:1:1: cancel: this key is missing.",
-        "broken.yaml:28:1: cancle: unknown key. Did you mean 'cancel'?",
+        "broken.yaml:1:1: cancel: This key is missing.",
+        "broken.yaml:12:37: submit.run[2]: ${cpu} names nothing. Did you mean 'cpus'?",
+        "broken.yaml:28:1: cancle: Unknown key. Did you mean 'cancel'?",
         "sample.yaml: OK, it has no examples.",
     ]
 
@@ -137,7 +138,7 @@ def test_a_recipe_that_is_not_there_is_a_mistake_of_the_call_and_the_others_are_
     assert call("check", "slurn", "none.yaml", "sample.yaml") == (
         2,
         "sample.yaml: OK, it has no examples.\n",
-        "slurn: no recipe has the name 'slurn'. Did you mean 'slurm'?\nnone.yaml: there is no such file.\n",
+        "slurn: No recipe has the name 'slurn'. Did you mean 'slurm'?\nnone.yaml: There is no such file.\n",
     )
 
 
@@ -154,7 +155,7 @@ def test_a_recipe_in_a_directory_of_the_site_is_found_by_its_name(call, folder, 
     [
         (["check"], "check: name a recipe, or give the path of one.\n"),
         (["chek", "sample.yaml"], 'Unknown command "chek". Did you mean "check"? See: generic-worker --help\n'),
-        (["show", "none.yaml"], "none.yaml: there is no such file.\n"),
+        (["show", "none.yaml"], "none.yaml: There is no such file.\n"),
         (["show", "-"], "<stdin>: is not UTF-8 text: invalid start byte.\n"),
         (
             ["render", "sample.yaml", "stop"],
@@ -208,8 +209,8 @@ def test_a_recipe_that_is_wrong_is_told_beside_the_results(call, folder):
         assert call(*command) == (
             1,
             "",
-            "broken.yaml:1:1: cancel: this key is missing.\n"
-            "broken.yaml:28:1: cancle: unknown key. Did you mean 'cancel'?\n",
+            "broken.yaml:1:1: cancel: This key is missing.\n"
+            "broken.yaml:28:1: cancle: Unknown key. Did you mean 'cancel'?\n",
         )
 
 
@@ -227,7 +228,7 @@ def test_recipes_are_listed_with_what_they_need_and_what_is_missing(call, folder
         "sample: A sample.\n    needs sh, no-such-program-here (not installed)\n    verified with launch 1.2, by hand\n"
         in out
     )
-    assert f"broken: cannot be used: {folder}/broken.yaml:1:1: cancel: this key is missing.\n" in out
+    assert f"broken: cannot be used: {folder}/broken.yaml:1:1: cancel: This key is missing.\n" in out
     assert "slurm: Runs each flow run as a Slurm batch job.\n" in out
 
 
@@ -478,7 +479,7 @@ def test_results_and_messages_go_their_own_ways_in_a_real_process(folder):
     done = process("check", "sample.yaml", "none", cwd=folder)
 
     assert (done.returncode, done.stdout) == (2, "sample.yaml: OK, it has no examples.\n")
-    assert done.stderr.startswith("none: no recipe has the name 'none'.")
+    assert done.stderr.startswith("none: No recipe has the name 'none'.")
 
 
 def test_a_reader_that_goes_away_is_no_defect(folder):
