@@ -44,3 +44,9 @@ def backend_environment(name):
 def slurm():
     """A running Slurm: the environment variables that its commands need."""
     return backend_environment("slurm")
+
+
+@pytest.fixture(scope="session")
+def backends():
+    """The environment in which the commands of a backend work, by the name of its start script."""
+    return backend_environment

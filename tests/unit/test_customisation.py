@@ -1,4 +1,4 @@
-"""A pool's owner changes what Prefect's guide to base job templates lets them change, and the job is as they want it."""
+"""A pool's owner changes what Prefect's guide to base job templates lets them change, and jobs are as they want."""
 
 import asyncio
 import json
@@ -12,7 +12,7 @@ from prefect.states import Scheduled
 from generic_worker.configuration import GenericWorkerJobConfiguration
 from generic_worker.errors import RecipeError
 from generic_worker.library import load
-from generic_worker.rendering import render
+from generic_worker.rendering import render, render_files
 from generic_worker.template import base_job_template
 
 
@@ -22,18 +22,30 @@ def configured(template, values=None):
     )
 
 
-def submission(template, values=None):
-    """The submit command of a deployment's run in a pool with a template."""
+def prepared(template, values=None):
     configuration = configured(template, values)
     state = Scheduled()
     run = FlowRun(id=uuid4(), flow_id=uuid4(), name="brave-hare", state=state, state_id=state.id)
     configuration.prepare_for_flow_run(run)
-    recipe = configuration.loaded_recipe
-    return render(recipe, recipe.submit, configuration.job(run).values)
+    return configuration
+
+
+def submission(template, values=None):
+    """The submit command of a deployment's run in a pool with a template."""
+    configuration = prepared(template, values)
+    recipe, job = configuration.loaded_recipe, configuration.job(configuration.flow_run)
+    return render(recipe, recipe.submit, job.values)
 
 
 def manifest_of(template, values=None):
     return json.loads(submission(template, values).stdin)
+
+
+def request_of(template, values=None):
+    """What the AWS CLI is told in the private file of a deployment's run."""
+    configuration = prepared(template, values)
+    recipe, job = configuration.loaded_recipe, configuration.job(configuration.flow_run)
+    return json.loads(render_files(recipe, job.values)["request"])
 
 
 def container_of(manifest):
@@ -128,3 +140,68 @@ def test_the_environment_reaches_the_container_as_it_is_and_no_argument_holds_it
     assert environment["API_TOKEN"] == "top$$$$secret $$(HOME)\nline 2"  # Kubernetes reads $$ as $
     assert environment["PLAIN"] == "a"
     assert not [word for word in submit.argv if "secret" in word]
+
+
+AWS = {"aws_access_key_id": "AKIAIOSFODNN7EXAMPLE", "aws_secret_access_key": "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"}
+
+
+@pytest.fixture
+def ecs():
+    template = base_job_template(load("aws-ecs"))
+    template["job_configuration"]["variables"] |= {"subnets": ["subnet-1"], "task_definition": "flows:{{ revision }}"}
+    template["variables"]["properties"]["revision"] = {"type": "integer", "default": 7}
+    template["variables"]["required"] = []
+    return template
+
+
+def test_a_task_has_what_the_owner_hard_codes_mixes_and_leaves_open(ecs):
+    request = request_of(ecs, {"revision": 8, "cpu": 1024, "subnets": ["subnet-of-somebody-else"]})
+
+    assert request["taskDefinition"] == "flows:8"
+    assert request["networkConfiguration"]["awsvpcConfiguration"]["subnets"] == ["subnet-1"]
+    assert request["overrides"]["cpu"] == "1024"  # the API wants text
+
+
+def test_a_task_has_nothing_of_what_nobody_sets(ecs):
+    request = request_of(ecs)
+
+    assert request["taskDefinition"] == "flows:7"
+    assert request["launchType"] == "FARGATE"
+    assert set(request["overrides"]) == {"containerOverrides"}
+    assert "capacityProviderStrategy" not in request
+
+
+def test_a_task_has_a_launch_type_or_capacity_providers_and_never_both(ecs):
+    spot = [{"capacityProvider": "FARGATE_SPOT", "weight": 1}]
+    request = request_of(ecs, {"capacity_providers": spot})
+
+    assert request["capacityProviderStrategy"] == spot
+    assert "launchType" not in request
+
+
+def test_the_owner_adds_to_the_request_of_a_task(ecs):
+    ecs["job_configuration"]["recipe"]["files"]["request"]["enableExecuteCommand"] = True
+
+    assert request_of(ecs)["enableExecuteCommand"] is True
+
+
+def test_the_identity_of_a_task_fits_what_ecs_allows(ecs):
+    request = request_of(ecs)
+
+    assert len(request["clientToken"]) <= 64
+    assert len(request["startedBy"]) <= 128
+    assert request["startedBy"] == request["clientToken"]
+
+
+def test_credentials_are_in_the_commands_environment_and_nowhere_else(ecs):
+    ecs["job_configuration"]["variables"]["aws"] = AWS | {"region_name": "eu-west-1"}
+    submit = submission(ecs)
+
+    assert submit.env["AWS_SECRET_ACCESS_KEY"] == AWS["aws_secret_access_key"]
+    assert submit.env["AWS_DEFAULT_REGION"] == "eu-west-1"
+    assert "AWS_SESSION_TOKEN" not in submit.env
+    assert AWS["aws_secret_access_key"] not in " ".join([*submit.argv, submit.stdin, json.dumps(request_of(ecs))])
+
+
+def test_without_a_block_the_hosts_own_credentials_serve(ecs):
+    assert set(submission(ecs).env) == {"AWS_PAGER"}
