@@ -1,0 +1,437 @@
+"""One list of scenarios for every backend: what a bundled recipe promises, against the real thing.
+
+A driver and a watcher, no Prefect: jobs are sleeps and a few lines of Python. A backend is a row in `BACKENDS`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import shlex
+import signal
+import subprocess
+import threading
+import time
+import uuid
+from collections import Counter
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from generic_worker.cancelling import end_job
+from generic_worker.commands import CommandRunner
+from generic_worker.driver import Driver
+from generic_worker.jobs import Job, JobState
+from generic_worker.library import load
+from generic_worker.rendering import job_values
+from generic_worker.watcher import Watcher
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+
+    from generic_worker.commands import Command, CommandResult
+    from generic_worker.jobs import JobStatus
+    from generic_worker.recipe import Operation
+    from generic_worker.watcher import Watch
+
+PYTHON = "/usr/bin/python3"
+SCRIPTS = Path(__file__).parent / "backends"
+SOON = 60
+
+
+@dataclass(frozen=True)
+class Backend:
+    """How to try a recipe here.
+
+    Attributes:
+        service: The start script of what it needs, and the folder of that.
+        variables: Values of the recipe's variables; `{tmp}` is a directory for the test.
+        waiting: Further ones for a job that waits in the queue.
+        unknown: An id that no job has.
+        kill: The command that kills a job from outside; where it is empty, the test kills its process.
+        down: Environment of a client that does not reach its service; where it is empty, the service is stopped.
+        terminates: Whether cancelling begins with a SIGTERM.
+    """
+
+    service: str = ""
+    variables: dict[str, Any] = field(default_factory=dict)
+    waiting: dict[str, Any] = field(default_factory=dict)
+    unknown: str = "999999"
+    kill: tuple[str, ...] = ()
+    down: dict[str, str] = field(default_factory=dict)
+    terminates: bool = True
+
+
+BACKENDS = {
+    "process": Backend(unknown="1-1-1"),
+    "slurm": Backend("slurm", {"output_file": "{tmp}/%j"}, waiting={"sbatch_options": ["--hold"]}),
+    "task-spooler": Backend(
+        "task-spooler", waiting={"slots": 1000}, unknown="pf-unknown", down={"TS_SOCKET": "/nonexistent/socket"}
+    ),
+}
+QUEUES = [name for name, backend in BACKENDS.items() if backend.waiting]
+SERVICES = [name for name, backend in BACKENDS.items() if backend.service]
+TERMINATES = [name for name, backend in BACKENDS.items() if backend.terminates]
+
+
+class CountingRunner(CommandRunner):
+    """Remembers what it ran."""
+
+    def __init__(self) -> None:
+        super().__init__(4)
+        self.commands: list[Command] = []
+
+    async def run(self, command: Command) -> CommandResult:
+        self.commands.append(command)
+        return await super().run(command)
+
+
+class Site:
+    """A recipe on its backend, with jobs that are ended when the test is over."""
+
+    def __init__(self, name: str, tmp_path: Path) -> None:
+        recipe = load(name).recipe
+        policy = {"poll": 1, "grace": 2, "lost_polls": 2, "lost_after": 3, "visible_after": 1}
+        self.backend = BACKENDS[name]
+        self.recipe = recipe.model_copy(update={"policy": recipe.policy.model_copy(update=policy)})
+        self.runner = CountingRunner()
+        self.driver = Driver(self.recipe, self.runner)
+        self.tmp = tmp_path
+        self.jobs: list[Job] = []
+        self.news: list[JobStatus | str] = []
+        defaults = {key: schema.get("default") for key, schema in self.recipe.variables.items()}
+        self.variables = defaults | self._filled(self.backend.variables)
+
+    def _filled(self, value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: self._filled(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self._filled(item) for item in value]
+        return os.path.expandvars(value).replace("{tmp}", str(self.tmp)) if isinstance(value, str) else value
+
+    def job(self, command: str, env: dict[str, str] | None = None, key: str = "", **variables: Any) -> Job:
+        """A job that is not submitted yet."""
+        key = key or f"pf-{uuid.uuid4().hex}-0"
+        names = ("flow_run_id", "flow_run_name", "flow_name", "deployment_name", "work_pool_name")
+        values = job_values(
+            self.recipe,
+            self.variables | variables,
+            {"job_key": key, "job_name": f"test {key}", "command": command, "env": env or {}, "labels": {"of": "tests"}}
+            | dict.fromkeys(names),
+        )
+        job = Job(key, values, self.recipe.name, self.driver.scope(values))
+        self.jobs.append(job)
+        return job
+
+    @property
+    def watcher(self) -> Watcher:
+        return Watcher(logging.getLogger(__name__))
+
+    async def follow(self, job: Job) -> JobStatus:
+        """Submit a job, and watch it until it has ended."""
+        await self.driver.submit(job)
+        async with self.watcher as watcher:
+            watch = watcher.watch(job, self.driver, self.news.append)
+            status = await asyncio.wait_for(watch.ended, SOON)
+        return await self.driver.explain(job, status)
+
+    async def cancelled(self, job: Job, until: Callable[[Watch], bool]) -> JobStatus:
+        """Submit a job, and cancel it when the time has come."""
+        await self.driver.submit(job)
+        async with self.watcher as watcher:
+            watch = watcher.watch(job, self.driver, self.news.append)
+            await eventually(lambda: until(watch))
+            return await asyncio.wait_for(end_job(watcher, watch), SOON)
+
+    async def status(self, *jobs: Job) -> list[JobState]:
+        report = await self.driver.status(jobs)
+        return [report.statuses[job].state for job in jobs]
+
+    async def end(self) -> None:
+        """End every job that is left, with all steps of cancelling at once."""
+        report = await self.driver.status([job for job in self.jobs if job.id])
+        left = [job for job, status in report.statuses.items() if status.state.alive]
+        for step in range(len(self.recipe.cancels)):
+            await asyncio.gather(*(self.driver.cancel(job, step) for job in left))
+        await eventually_true(lambda: self._ended(left))
+        for job in self.jobs:
+            await self.driver.cleanup(job)
+
+    async def _ended(self, jobs: list[Job]) -> bool:
+        return not any(state.alive for state in await self.status(*jobs))
+
+
+async def eventually(condition: Callable[[], Any]) -> None:
+    deadline = time.monotonic() + SOON
+    while not condition():
+        assert time.monotonic() < deadline, "not in time"
+        await asyncio.sleep(0.1)
+
+
+async def eventually_true(condition: Callable[[], Awaitable[Any]]) -> None:
+    deadline = time.monotonic() + SOON
+    while not await condition():
+        assert time.monotonic() < deadline, "not in time"
+        await asyncio.sleep(0.5)
+
+
+@pytest.fixture
+def site(request, tmp_path, monkeypatch, backends):
+    name = request.param
+    if BACKENDS[name].service:
+        for key, value in backends(BACKENDS[name].service).items():
+            monkeypatch.setenv(key, value)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    (tmp_path / "state").mkdir()
+    site = Site(name, tmp_path)
+    yield site
+    asyncio.run(site.end())
+
+
+def on(names: Any) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("site", list(names), indirect=True)
+
+
+def shell(script: str) -> str:
+    return shlex.join(["sh", "-c", script])
+
+
+def written(path: Path) -> Callable[[object], bool]:
+    return lambda _: path.exists() and path.stat().st_size > 0
+
+
+def is_pending(watch: Watch) -> bool:
+    return watch.status.state is JobState.PENDING
+
+
+def is_running(watch: Watch) -> bool:
+    return watch.status.state is JobState.RUNNING
+
+
+@on(BACKENDS)
+def test_a_job_that_ends_well_has_succeeded_and_is_cleaned_up(site):
+    job = site.job("sleep 1")
+    status = asyncio.run(site.follow(job))
+
+    assert status.state is JobState.SUCCEEDED, status
+    assert asyncio.run(site.driver.cleanup(job)) == ""
+
+
+@on(BACKENDS)
+def test_a_job_that_fails_shows_its_exit_code_and_its_last_words(site):
+    job = site.job(shell("echo last words; sleep 1; exit 3"))
+    status = asyncio.run(site.follow(job))
+
+    assert (status.state, status.exit_code) == (JobState.FAILED, 3), status
+    assert "last words" in asyncio.run(site.driver.logs(job))
+
+
+@on(BACKENDS)
+def test_a_job_that_is_killed_from_outside_has_failed(site):
+    pid = site.tmp / "pid"
+    job = site.job(shell(f"echo $$ >{pid}; exec sleep 300"))
+
+    async def scenario() -> JobStatus:
+        await site.driver.submit(job)
+        async with site.watcher as watcher:
+            watch = watcher.watch(job, site.driver, site.news.append)
+            await eventually(lambda: written(pid)(watch) and is_running(watch))
+            if site.backend.kill:
+                command = [word.replace("{id}", job.id) for word in site.backend.kill]
+                await asyncio.to_thread(subprocess.run, command, check=True)
+            else:
+                os.kill(int(pid.read_text()), signal.SIGKILL)
+            return await asyncio.wait_for(watch.ended, SOON)
+
+    status = asyncio.run(scenario())
+
+    assert status.state is JobState.FAILED, status
+
+
+@on(QUEUES)
+def test_a_job_that_waits_can_be_cancelled(site):
+    job = site.job("sleep 300", **site.backend.waiting)
+    status = asyncio.run(site.cancelled(job, is_pending))
+
+    assert status.state in {JobState.CANCELLED, JobState.ABSENT}, status
+
+
+@on(BACKENDS)
+def test_a_job_that_ignores_sigterm_is_ended(site):
+    ready = site.tmp / "ready"
+    job = site.job(shell(f"trap '' TERM; echo yes >{ready}; sleep 300; sleep 300"))
+    status = asyncio.run(site.cancelled(job, lambda watch: written(ready)(watch) and is_running(watch)))
+
+    assert status.state in {JobState.CANCELLED, JobState.FAILED}, status
+
+
+ORDERLY = """
+import signal, sys, time
+def end(*_):
+    open(sys.argv[1], "w").write("ended in good order")
+    sys.exit(0)
+signal.signal(signal.SIGTERM, end)
+open(sys.argv[1], "w").write("ready")
+time.sleep(300)
+"""
+
+
+@on(TERMINATES)
+def test_a_job_that_is_cancelled_may_end_itself_in_good_order(site):
+    words = site.tmp / "words"
+    job = site.job(shlex.join([PYTHON, "-c", ORDERLY, str(words)]))
+    status = asyncio.run(site.cancelled(job, lambda watch: written(words)(watch) and is_running(watch)))
+
+    assert words.read_text() == "ended in good order"
+    assert status.state.final, status
+
+
+@on(BACKENDS)
+def test_an_unknown_job_is_absent_beside_one_that_runs(site):
+    job, unknown = site.job("sleep 300"), site.job("true")
+    unknown.id = site.backend.unknown
+
+    async def scenario() -> None:
+        await site.driver.submit(job)
+        await eventually_true(lambda: runs(job))
+        assert await site.status(unknown, job) == [JobState.ABSENT, JobState.RUNNING]
+        unknown.id = ""
+
+    async def runs(job: Job) -> bool:
+        return await site.status(job) == [JobState.RUNNING]
+
+    asyncio.run(scenario())
+
+
+@on(BACKENDS)
+def test_one_command_answers_for_twenty_jobs(site):
+    jobs = [site.job("sleep 300") for _ in range(20)]
+
+    async def scenario() -> list[JobState]:
+        await asyncio.gather(*(site.driver.submit(job) for job in jobs))
+        site.runner.commands.clear()
+        return await site.status(*jobs)
+
+    states = asyncio.run(scenario())
+
+    assert len(site.runner.commands) == 1
+    assert all(state.alive for state in states), Counter(states)
+    assert len({job.id for job in jobs}) == len(jobs)
+
+
+@on(BACKENDS)
+def test_a_job_is_found_by_its_key_and_submitting_it_again_makes_no_job_that_nobody_finds(site):
+    job = site.job("sleep 300")
+    lost, stranger = site.job("sleep 300", key=job.key), site.job("sleep 300")
+
+    async def scenario() -> None:
+        await site.driver.submit(job)
+        await eventually_true(lambda: found(lost))
+        assert lost.id == job.id
+
+        lost.id = ""
+        outcome, said = await site.driver.try_submit(lost)
+        assert outcome in {"submitted", "transient"}, said
+        assert (await site.driver.find([lost, stranger])) == ({lost}, "")
+        assert not stranger.id
+
+    async def found(job: Job) -> bool:
+        return job in (await site.driver.find([job]))[0]
+
+    asyncio.run(scenario())
+
+
+@contextmanager
+def command_lines() -> Iterator[set[bytes]]:
+    """The command lines of all processes that are seen meanwhile."""
+    seen: set[bytes] = set()
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.wait(0.002):
+            for file in Path("/proc").glob("[0-9]*/cmdline"):
+                try:
+                    seen.add(file.read_bytes())
+                except OSError:
+                    continue
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        over.set()
+        thread.join()
+
+
+DUMP = "import json, os, sys; json.dump(dict(os.environ), open(sys.argv[1], 'w'))"
+
+
+@on(BACKENDS)
+def test_the_environment_arrives_as_it_is_and_is_on_no_command_line(site):
+    secret, found = uuid.uuid4().hex, site.tmp / "found.json"
+    env = {
+        "PREFECT_API_KEY": secret,
+        "LINES": f"first\nsecond {secret}\n#$ -q nowhere\n#SBATCH --hold\n\n last ",
+        "RETURNS": f"dos\r\nmac\r{secret}\r",
+        "QUOTES": f"""it's "quoted" \\ $HOME $(id) `id` %h %% $$ {secret}""",
+        "UNICODE": f"Grüße, 世界 \u2028 \U0001f680 {secret}",
+        "BLANKS": f"  {secret}\t ",
+        "COMMENT": f"# {secret}",
+        "EMPTY": "",
+        "LONG": secret + 90_000 * "x",
+        "HOME": "/nowhere",
+        "LD_LIBRARY_PATH": "/nowhere/lib",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "DOCKER_HOST": "tcp://127.0.0.1:1",
+        "CONTAINER_HOST": "tcp://127.0.0.1:1",
+    }
+    job = site.job(shlex.join([PYTHON, "-c", DUMP, str(found)]), env)
+    with command_lines() as seen:
+        status = asyncio.run(site.follow(job))
+
+    assert status.state is JobState.SUCCEEDED, (status, asyncio.run(site.driver.logs(job)))
+    arrived = json.loads(found.read_text())
+    assert {name: arrived.get(name) for name in env} == env
+    assert any(job.key.encode() in line for line in seen)
+    assert not [line for line in seen if secret.encode() in line]
+
+
+@contextmanager
+def unreachable(site: Site, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The backend's service is down, or this client does not reach it."""
+    if site.backend.down:
+        with monkeypatch.context() as patch:
+            for name, value in site.backend.down.items():
+                patch.setenv(name, value)
+            yield
+        return
+    script = SCRIPTS / f"{site.backend.service}.sh"
+    subprocess.run([script, "stop"], check=True, capture_output=True)
+    try:
+        yield
+    finally:
+        subprocess.run([script], check=True, capture_output=True)
+
+
+@on(SERVICES)
+def test_nothing_is_known_while_the_service_is_down(site, monkeypatch):
+    job = site.job("sleep 300", **site.backend.waiting)
+    lost = site.job("true", key=job.key)
+    asyncio.run(site.driver.submit(job))
+    with unreachable(site, monkeypatch):
+        states = asyncio.run(site.status(job))
+        found, trouble = asyncio.run(site.driver.find([lost]))
+        other = site.job("true")
+        site.driver._prepare_directory(other)
+        outcome, said = asyncio.run(site.driver.try_submit(other))
+
+    assert states == [JobState.UNKNOWN]
+    assert found == set()
+    assert trouble
+    assert outcome in {"transient", "ambiguous"}, said
