@@ -23,13 +23,12 @@ if TYPE_CHECKING:
     from generic_worker.recipe import Operation, Output
     from generic_worker.source import Path, Source
 
-_PREFECT_PLACEHOLDER_RE = re.compile(r"{{\s*([\w\.\-\[\]$]+)\s*}}")
+_PREFECT_PLACEHOLDER_RE = re.compile(r"(?<!\$){{\s*([\w\.\-\[\]$]+)\s*}}")
 _HOST_NAMES = frozenset({"worker_host", "worker_bin", "jobs_dir"})
 _SUBMITTED = frozenset({"job_id", "job_ids"})
 _PROXIES = frozenset({"http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy"})
 _FROM_OUTSIDE = frozenset({"job_name", "flow_run_name", "flow_name", "deployment_name", "work_pool_name"})
 """Names whose values somebody else has chosen, so that they may begin with a dash."""
-_NAMES_STAND_IN = {"variables", "files"}
 
 Finding = tuple[tuple[str | int, ...], str]
 
@@ -42,14 +41,23 @@ def parse(source: Source) -> Recipe:
     """
     recipe, problems, replaced = mended(source)
     if recipe is not None:
-        known = not any(path[0] in _NAMES_STAND_IN or path[:2] == ("submit", "output") for path in replaced)
-        known = known and ("submit",) not in replaced
-        for path, message in _errors(recipe, source.data, names_known=known):
+        lost = _lost_names(source.data, replaced)
+        named = [(path, message) for path, name, message in _name_errors(recipe) if not lost.fullmatch(name)]
+        for path, message in (*_errors(recipe, source.data), *named):
             if not any(path[: len(other)] == other[: len(path)] for other in replaced):
                 problems.append(source.problem(path, message))
     if problems or recipe is None:
         raise RecipeError(problems)
     return recipe
+
+
+def _lost_names(data: Mapping[str, Any], replaced: list[Path]) -> re.Pattern[str]:
+    """The names that a recipe would have if it were not misshapen."""
+    variables, files = (data.get(key) for key in ("variables", "files"))
+    names = [re.escape(name) for name in variables] if isinstance(variables, dict) else []
+    names += [f"file_{re.escape(name)}" for name in files] if isinstance(files, dict) else []
+    captured = any(path[:2] == ("submit", "output")[: len(path)] for path in replaced)
+    return re.compile("|".join([*names, *(["job_.*"] if captured else [])] or ["(?!)"]))
 
 
 def warnings(source: Source, recipe: Recipe) -> list[Problem]:
@@ -58,29 +66,40 @@ def warnings(source: Source, recipe: Recipe) -> list[Problem]:
     return sorted(source.problem(path, message) for path, message in found)
 
 
-def _errors(recipe: Recipe, data: Mapping[str, Any], *, names_known: bool) -> Iterator[Finding]:
+def _errors(recipe: Recipe, data: Mapping[str, Any]) -> Iterator[Finding]:
     yield from schema_problems(recipe)
-    yield from _expressions(recipe, names_known=names_known)
-    if names_known:
-        yield from _required(recipe)
-        for path, script in _scripts(recipe):
-            yield from _shell_script(recipe, path, script)
+    for path, text in _templates(recipe):
+        try:
+            names = compile_text(text).names
+        except ExpressionError as error:
+            yield path, str(error)
+        else:
+            if "job_script" in names and "env" in path and "stdin" not in path and path[0] != "files":
+                yield path, "${job_script} has no value in an environment. Pass it through stdin or files."
+    for path, script in _scripts(recipe):
+        for text, name in expressions_in(script):
+            if name in recipe.names:
+                yield path, f'{text} is no expression here: the shell reads it. Write "${name}", or make run a list.'
     for path, operation in recipe.operations():
         yield from _secrets(recipe, (*path, "run"), operation.run)
         output = getattr(operation, "output", None)
         if output is not None:
             yield from _output(recipe, path, operation, output)
-    if recipe.via:
-        yield from _secrets(recipe, ("via", "run"), recipe.via.run)
+    yield from _secrets(recipe, ("via", "run"), recipe.via.run if recipe.via else None)
     yield from _states(recipe)
     yield from _prefect_traps((), data)
 
 
-def _required(recipe: Recipe) -> Iterator[Finding]:
+def _name_errors(recipe: Recipe) -> Iterator[tuple[Path, str, str]]:
+    """Names that are not there, or have no value where they stand: where, which, and what is wrong."""
+    for path, text in _templates(recipe):
+        yield from _unknown(recipe, path, _names(text))
+    for path, script in _scripts(recipe):  # a misspelt variable would be an empty word
+        yield from _unknown(recipe, path, unset_names(script) - _PROXIES - _environment_names(recipe, path))
     for index, name in enumerate(recipe.required):
         if name not in recipe.variables:
             hint = did_you_mean(name, list(recipe.variables))
-            yield ("required", index), f"{name!r} is not among the variables.{hint}"
+            yield ("required", index), name, f"{name!r} is not among the variables.{hint}"
 
 
 def _available(recipe: Recipe, path: Path) -> frozenset[str]:
@@ -96,27 +115,13 @@ def _available(recipe: Recipe, path: Path) -> frozenset[str]:
     return recipe.names if first in {"status", "env"} else recipe.names - {"job_ids"}
 
 
-def _expressions(recipe: Recipe, *, names_known: bool) -> Iterator[Finding]:
-    """Expressions that cannot be read, or that name what is not there."""
-    for path, text in _templates(recipe):
-        try:
-            names = compile_text(text).names
-        except ExpressionError as error:
-            yield path, str(error)
-            continue
-        if names_known:
-            yield from _unknown(recipe, path, names)
-        if "job_script" in names and "env" in path and path[0] != "files" and "stdin" not in path:
-            yield path, "${job_script} has no value in an environment. Pass it through stdin or files."
-
-
-def _unknown(recipe: Recipe, path: Path, names: frozenset[str]) -> Iterator[Finding]:
+def _unknown(recipe: Recipe, path: Path, names: frozenset[str]) -> Iterator[tuple[Path, str, str]]:
     available = _available(recipe, path)
     for name in sorted(names - available):
         if name in recipe.names:
-            yield path, f"${{{name}}} has no value here: {_why_not(recipe, path, name)}."
+            yield path, name, f"${{{name}}} has no value here: {_why_not(recipe, path, name)}."
         else:
-            yield path, f"${{{name}}} names nothing.{did_you_mean(name, sorted(available))}"
+            yield path, name, f"${{{name}}} names nothing.{did_you_mean(name, sorted(available))}"
 
 
 def _why_not(recipe: Recipe, path: Path, name: str) -> str:
@@ -163,14 +168,6 @@ def _scripts(recipe: Recipe) -> Iterator[tuple[Path, str]]:
             yield (*path, "run"), operation.run
 
 
-def _shell_script(recipe: Recipe, path: Path, script: str) -> Iterator[Finding]:
-    """Names in the shell form that nothing sets: a misspelt variable would be an empty word."""
-    yield from _unknown(recipe, path, unset_names(script) - _PROXIES - _environment_names(recipe, path))
-    for text, name in expressions_in(script):
-        if name in recipe.names:
-            yield path, f'{text} is no expression here: the shell reads it. Write "${name}", or make run a list.'
-
-
 def _environment_names(recipe: Recipe, path: Path) -> set[str]:
     """The variables that the recipe's own environment sets for a script."""
     operation = next((one for place, one in recipe.operations() if place == path[:-1]), None)
@@ -199,11 +196,8 @@ def _secret_in(recipe: Recipe, part: str) -> str:
             field = (re.findall(r"\w+", found[1]) or [""])[-1]
             is_secret = is_secret_name if name == "env" else is_secret_field
             if not found[2] and (not field or is_secret(field)):
-                return (
-                    "Write ${env | names} for the names alone"
-                    if name == "env"
-                    else "Pass it through stdin, files or env"
-                )
+                names_do = name == "env" and not field
+                return "Write ${env | names} for the names alone" if names_do else "Pass it through stdin, files or env"
     return ""
 
 
@@ -281,7 +275,7 @@ def _json_paths(place: Path, output: Output) -> Iterator[Finding]:
         try:
             compile_jsonpath(text)
         except OutputError as error:
-            yield path, f"{error}."
+            yield path, f"{str(error).rstrip('.!')}."
 
 
 def _states(recipe: Recipe) -> Iterator[Finding]:

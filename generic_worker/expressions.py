@@ -229,26 +229,26 @@ def _first_expression(text: str, start: int) -> tuple[_Expression, int]:
             failure = failure or error
         end = text.find("}", end + 1)
     source = text[start + 2 : first] if first >= 0 else text[start:]
+    if source.lstrip().startswith("{") and text[first : first + 2] == "}}":
+        source += "}"
     shown = source if len(source) <= _LONGEST else f"{source[:_LONGEST]}..."
     if failure is None:
         raise ExpressionError(f"{shown!r} has no closing brace. Write $${{ for a literal ${{.")
-    raise ExpressionError(f"'${{{shown}}}' is not an expression: {_reason(source.strip(), failure.message or '')}.")
+    raise ExpressionError(f"'${{{shown}}}' is not an expression: {_reason(source.strip(), failure.message or '')}")
 
 
 def _reason(source: str, found: str) -> str:
     """Why Jinja does not take a text for an expression, and what to write instead."""
     if not source:
-        return "it is empty"
+        return "it is empty."
     if nested := _NESTED_RE.fullmatch(source):
-        return f"one pair of braces is enough: ${{{nested[1]}}}"
+        return f"one pair of braces is enough. Write ${{{nested[1]}}}."
     if default := _SHELL_DEFAULT_RE.fullmatch(source):
-        return f"that is the shell's way. Write ${{{default[1]} | default({default[2]!r})}}"
+        return f"that is the shell's way. Write ${{{default[1]} | default({default[2]!r})}}."
     if unknown := _NO_FILTER_RE.match(found):
         suggestion = closest(unknown[1], _JINJA.filters)
         return f"there is no filter {unknown[1]!r}." + (f" Did you mean {suggestion!r}?" if suggestion else "")
-    if found == "chunk after expression":
-        return "it goes on where it should end"
-    return found.rstrip(".")
+    return "it goes on where it should end." if found == "chunk after expression" else f"{found.rstrip('.')}."
 
 
 def _names_in(source: str) -> frozenset[str]:

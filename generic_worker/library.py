@@ -186,8 +186,8 @@ def _extend(source: Source, path: Path | None, chain: list[Path]) -> Source:
     try:
         parent_path = _parent(source.data["extends"], path, chain)
     except RecipeError as error:
-        wrong = source.problem(("extends",), error.problems[0].message)
-        raise RecipeError([wrong, *shape_problems(source, partial=True)]) from None
+        wrong = [source.problem(("extends",), problem.message) for problem in error.problems]
+        raise RecipeError([*wrong, *shape_problems(source, partial=True)]) from None
     parent = _extend(_read(parent_path), parent_path, [*chain, parent_path])
     own = _located(source)
     root = _merge(_without_removed(parent.root if isinstance(parent, _Extended) else _located(parent), own), own)
@@ -204,13 +204,15 @@ def _parent(name: object, path: Path | None, chain: list[Path]) -> Path:
         RecipeError: There is none, or it is the recipe itself or one that extends it.
     """
     if not isinstance(name, str):
-        raise RecipeError([Problem("", 0, 0, "", "Expected a recipe's name or path.")])
+        raise RecipeError([])  # its shape is wrong, and that is told anyway
     beside, seen = path.parent if path else None, [file.resolve() for file in chain]
     if path and name == path.stem and not _is_path(name):
         found = next((file for file in _named(name, beside) if file.resolve() not in seen), None)
         if found is None:
             raise RecipeError([Problem("", 0, 0, "", f"There is no other recipe with the name {name!r}.")])
         return found
+    if _is_path(name) and not ((beside or Path()) / Path(name).expanduser()).is_file():
+        raise RecipeError([Problem("", 0, 0, "", f"There is no file {name!r}.")])
     found = locate(name, beside)
     if found.resolve() in seen or len(chain) > _NESTING:
         names = " extends ".join(file.name for file in (*chain, found))

@@ -45,7 +45,7 @@ _COMMAND = {"run": ["-"], "output": {"regex": "(?P<id>-)(?P<key>-)(?P<state>-)"}
 _STAND_INS: dict[str, Any] = {
     "recipe": LANGUAGE_VERSION,
     "name": "unnamed",
-    "submit": _COMMAND,
+    "submit": {"run": ["-"], "output": {"regex": "(?P<id>-)"}},
     "find": _COMMAND,
     "status": _COMMAND,
     "explain": _COMMAND,
@@ -72,8 +72,9 @@ def mended(source: Source) -> tuple[Recipe | None, list[Problem], list[Path]]:
             return Recipe.model_validate(data), list(problems.values()), list(problems)
         except ValidationError as error:
             found = [(_path(details["loc"]), details) for details in error.errors()]
+        mended_before = tuple(problems)
         for path, details in found:
-            if not any(path[: len(known)] == known for known in problems):
+            if not any(path[: len(known)] == known[: len(path)] for known in mended_before):
                 problems[path] = _problem(source, path, details)
         for path, _details in reversed(found):
             _mend(data, path)
@@ -164,7 +165,7 @@ def _problem(source: Source, path: Path, details: Mapping[str, Any]) -> Problem:
     if kind == "string_pattern_mismatch":
         expected = _PATTERNS.get(context["pattern"], f"text that matches {context['pattern']}")
     elif kind == "literal_error" and path == ("recipe",):
-        expected = f"language version {LANGUAGE_VERSION}, which is all that is known here"
+        expected = f"language version {LANGUAGE_VERSION}"
     elif kind == "literal_error":
         expected = context["expected"]
     else:
@@ -179,12 +180,12 @@ def _advice(kind: str, found: object, context: Mapping[str, Any]) -> str:
     advice = ""
     if kind == "literal_error" and text:
         advice = did_you_mean(text, re.findall(r"'([^']*)'", context["expected"]))
-    elif kind == "string_type" and isinstance(found, (bool, float)):
+    elif kind in {"string_type", "list_type"} and isinstance(found, dict) and set(found) == {"append"}:
+        advice = " There is nothing to append to."
+    elif kind == "string_type" and isinstance(found, (bool, float, int)):
         advice = f" If it is text, quote it: '{_shown(found)}'."
     elif kind == "string_type" and isinstance(found, dict):
         advice = " Text that holds ': ', or begins with a brace, must be quoted."
-    elif kind == "list_type" and isinstance(found, dict) and set(found) == {"append"}:
-        advice = " There is nothing to append to: that needs 'extends'."
     elif kind == "list_type" and re.fullmatch(r"[\w.-]+", text):
         advice = f" Write [{text}]."
     elif kind == "float_type" and re.match(r"\d", text):
