@@ -73,6 +73,15 @@ BACKENDS = {
     "task-spooler": Backend(
         "task-spooler", waiting={"slots": 1000}, unknown="pf-unknown", down={"TS_SOCKET": "/nonexistent/socket"}
     ),
+    "ssh": Backend(
+        "sshd",
+        {
+            "host": "testhost",
+            "ssh_options": ["-F", "$GENERIC_WORKER_TEST_SSH_CONFIG"],
+            "directory": "{tmp}/jobs",
+        },
+        unknown="1-1-1",
+    ),
 }
 QUEUES = [name for name, backend in BACKENDS.items() if backend.waiting]
 SERVICES = [name for name, backend in BACKENDS.items() if backend.service]
@@ -153,17 +162,18 @@ class Site:
         return [report.statuses[job].state for job in jobs]
 
     async def end(self) -> None:
-        """End every job that is left, with all steps of cancelling at once."""
-        report = await self.driver.status([job for job in self.jobs if job.id])
-        left = [job for job, status in report.statuses.items() if status.state.alive]
-        for step in range(len(self.recipe.cancels)):
+        """End every job that is left, with the last step of cancelling first."""
+        submitted = [job for job in self.jobs if job.id]
+        steps = [*range(len(self.recipe.cancels))] * 10
+        while left := await self._alive(submitted):
+            assert steps, "not in time"
+            step = steps.pop()
             await asyncio.gather(*(self.driver.cancel(job, step) for job in left))
-        await eventually_true(lambda: self._ended(left))
-        for job in self.jobs:
-            await self.driver.cleanup(job)
+            await asyncio.sleep(0.3 * (10 - len(steps) // len(self.recipe.cancels)))
+        await asyncio.gather(*(self.driver.cleanup(job) for job in submitted))
 
-    async def _ended(self, jobs: list[Job]) -> bool:
-        return not any(state.alive for state in await self.status(*jobs))
+    async def _alive(self, jobs: list[Job]) -> list[Job]:
+        return [job for job, state in zip(jobs, await self.status(*jobs), strict=True) if state.alive]
 
 
 async def eventually(condition: Callable[[], Any]) -> None:
