@@ -91,7 +91,10 @@ def shell_name(name: str) -> str:
 
 
 def assignment(name: str, value: str) -> str:
-    """`NAME='value'`, whatever the value is. It holds no carriage return: sbatch refuses scripts with DOS line breaks."""
+    """`NAME='value'`, whatever the value is.
+
+    It holds no carriage return: sbatch refuses scripts with DOS line breaks.
+    """
     quoted = shlex.quote(value).replace("\r", """'"$(printf '\\r')"'""")
     return f"{shell_name(name)}={quoted}"
 

@@ -1,7 +1,7 @@
-"""Every broken recipe is refused with the words that stand beside it. A recipe is found by its place; nothing registers it.
+"""Every broken recipe is refused with the words that stand beside it. It is found by its place; nothing registers it.
 
-`tests/broken/<name>.yaml` is a recipe that is wrong in one way (`several` in many), and `<name>.txt` is the whole error.
-Paths in it are relative to that directory.
+`tests/broken/<name>.yaml` is a recipe that is wrong in one way (`several` in many), and `<name>.txt` is the whole
+error. Paths in it are relative to that directory.
 """
 
 from __future__ import annotations
@@ -45,5 +45,6 @@ def test_a_problem_is_a_sentence_with_a_place(name: str) -> None:
         file, line, column, message = problem.split(":", 3)
 
         assert Path(file).is_file()
-        assert int(line) and int(column)
+        assert int(line) > 0
+        assert int(column) > 0
         assert message.endswith((".", "?", ")"))
