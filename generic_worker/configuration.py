@@ -12,6 +12,7 @@ from prefect.workers.base import BaseJobConfiguration, BaseVariables
 from pydantic import Field, PrivateAttr, field_validator
 
 from generic_worker.errors import GenericWorkerError, VariableError
+from generic_worker.flow_runs import patiently
 from generic_worker.jobs import Job
 from generic_worker.library import is_name, load
 from generic_worker.rendering import job_values
@@ -99,6 +100,18 @@ class GenericWorkerJobConfiguration(BaseJobConfiguration):
         if isinstance(written, str) and "{{" in written and not is_name(configuration.recipe):
             raise VariableError("recipe: a deployment can choose a recipe by its name only.")
         return configuration
+
+    @classmethod
+    async def resolve_for_flow_run(cls, flow_run: FlowRun, **context: Any) -> Self:  # noqa: ANN401 - as in Prefect
+        """Make the configuration of a flow run. A passing failure of the API is waited out; Prefect would crash the run.
+
+        Raises:
+            GenericWorkerError: The recipe or a variable is wrong.
+            ObjectNotFound: The flow run's deployment is gone.
+        """
+        resolve = super().resolve_for_flow_run
+        # a copy for each try: Prefect takes the run's own environment out of what it is given
+        return await patiently(lambda: resolve(flow_run.model_copy(deep=True), **context))
 
     @property
     def loaded_recipe(self) -> Recipe:

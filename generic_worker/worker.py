@@ -275,6 +275,15 @@ class GenericWorker(BaseWorker[GenericWorkerJobConfiguration, GenericWorkerVaria
             await asyncio.wait({watch.ended}, timeout=0.2)
         return watch.ended.result()
 
+    async def _submit_run(self, flow_run: FlowRun) -> None:
+        """Submit a flow run. Whatever goes wrong with one run must not end the worker; it is picked up again."""
+        try:
+            await super()._submit_run(flow_run)
+        except Exception as error:  # noqa: BLE001 - see above
+            self.get_flow_run_logger(flow_run).warning("Picking up the flow run failed; it is tried again: %s", error)
+            self._release_limit_slot(flow_run.id)
+            self._submitting_flow_run_ids.discard(flow_run.id)
+
     async def _give_worker_labels_to_flow_run(self, flow_run_id: UUID) -> None:
         """Label a flow run. Prefect makes a run Crashed when this fails; labels are not worth that."""
         try:

@@ -1,0 +1,255 @@
+"""A real Prefect server, work pools on it, and workers as processes of their own, for the tests that need them."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+FLOW = """
+import os, time
+from prefect import flow
+
+@flow
+def work(seconds: float = 0, dump: str = ""):
+    if dump:
+        with open(dump, "wb") as file:
+            file.write(open("/proc/self/environ", "rb").read())
+    time.sleep(seconds)
+"""
+
+
+def _free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+@dataclass
+class Server:
+    """A running Prefect server.
+
+    Attributes:
+        env: What a process needs in its environment to use it, and to leave everything else alone.
+        home: Where the server, its clients and their jobs keep everything.
+    """
+
+    env: dict
+    home: Path
+    port: int
+    process: subprocess.Popen = field(default=None)
+
+    def start(self):
+        command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(self.port)]
+        log = (self.home / "server.log").open("ab")
+        self.process = subprocess.Popen(
+            command, env=self.env, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
+        )
+        self.until_up()
+
+    def until_up(self):
+        until(lambda: urllib.request.urlopen(f"{self.env['PREFECT_API_URL']}/health", timeout=2), 90)
+
+    def stop(self, number=signal.SIGTERM):
+        os.killpg(self.process.pid, number)
+        self.process.wait()
+
+
+def until(condition, seconds, every=0.2):
+    """Wait until a condition holds, or is not raised any more; returns what it returned."""
+    deadline = time.monotonic() + seconds
+    while True:
+        error = None
+        try:
+            if found := condition():
+                return found
+        except (OSError, AssertionError) as caught:
+            error = caught
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {seconds} s: {condition}") from error
+        time.sleep(every)
+
+
+@pytest.fixture(name="until", scope="session")
+def until_fixture():
+    """Wait until a condition holds: until(condition, seconds)."""
+    return until
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory):
+    """A Prefect server of the tests' own; this process's own client uses it too."""
+    home = tmp_path_factory.mktemp("prefect")
+    port = _free_port()
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    own = {
+        "DO_NOT_TRACK": "1",
+        "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
+        "PREFECT_HOME": str(home),
+        "PREFECT_PROFILES_PATH": str(home / "profiles.toml"),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_WORKER_QUERY_SECONDS": "1",
+        "PREFECT_WORKER_HEARTBEAT_SECONDS": "5",
+        "XDG_STATE_HOME": str(home / "state"),
+    }
+    found = Server({**kept, **own}, home, port)
+    found.start()
+    from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings  # noqa: PLC0415 - it is slow to load
+
+    with temporary_settings({PREFECT_API_URL: own["PREFECT_API_URL"], PREFECT_HOME: str(home)}):
+        yield found
+    found.stop()
+
+
+class Pool:
+    """A work pool with one deployment; its methods make flow runs and wait for what becomes of them."""
+
+    def __init__(self, server, name, template):
+        self.server, self.name, self._template, self._deployment = server, name, template, None
+
+    def _call(self, work):
+        from prefect.client.orchestration import get_client  # noqa: PLC0415 - it is slow to load
+
+        async def call():
+            async with get_client() as client:
+                return await work(client)
+
+        return asyncio.run(call())
+
+    def create(self):
+        """Make the pool and its deployment."""
+        from prefect.client.schemas.actions import WorkPoolCreate  # noqa: PLC0415 - it is slow to load
+
+        flows = self.server.home / "flows"
+        flows.mkdir(exist_ok=True)
+        (flows / "work.py").write_text(FLOW)
+
+        async def create(client):
+            pool = WorkPoolCreate(name=self.name, type="generic", base_job_template=self._template)
+            await client.create_work_pool(pool)
+            flow_id = await client.create_flow_from_name("work")
+            self._deployment = await client.create_deployment(
+                flow_id, self.name, work_pool_name=self.name, path=str(flows), entrypoint="work.py:work"
+            )
+
+        self._call(create)
+        return self
+
+    def update(self, template):
+        """Change the pool's base job template."""
+        from prefect.client.schemas.actions import WorkPoolUpdate  # noqa: PLC0415 - it is slow to load
+
+        self._call(lambda client: client.update_work_pool(self.name, WorkPoolUpdate(base_job_template=template)))
+
+    def run(self, parameters=None, **variables):
+        """Make a flow run; returns its id. A `command` among the variables takes the place of the flow itself."""
+        made = self._call(
+            lambda client: client.create_flow_run_from_deployment(
+                self._deployment, parameters=parameters or {}, job_variables=variables
+            )
+        )
+        return made.id
+
+    def read(self, flow_run_id):
+        """A flow run as the server has it."""
+        return self._call(lambda client: client.read_flow_run(flow_run_id))
+
+    def state(self, flow_run_id):
+        """The name of a flow run's state."""
+        return self.read(flow_run_id).state.name
+
+    def cancel(self, flow_run_id):
+        """Ask for a flow run to be cancelled, as the UI does."""
+        from prefect.states import Cancelling  # noqa: PLC0415 - it is slow to load
+
+        self._call(lambda client: client.set_flow_run_state(flow_run_id, Cancelling()))
+
+    def delete(self, flow_run_id):
+        """Delete a flow run."""
+        self._call(lambda client: client.delete_flow_run(flow_run_id))
+
+    def job(self, flow_run_id, seconds=60):
+        """The reference of a flow run's job, once it was submitted."""
+        from generic_worker.jobs import JobReference  # noqa: PLC0415 - as above
+
+        def submitted():
+            reference = JobReference.parse(self.read(flow_run_id).infrastructure_pid or "")
+            return reference if reference and reference.id else None
+
+        return until(submitted, seconds)
+
+    def ended(self, flow_run_id, seconds=90):
+        """The state in which a flow run has ended."""
+
+        def final():
+            state = self.read(flow_run_id).state
+            return state if state.is_final() else None
+
+        return until(final, seconds)
+
+    def logs(self, flow_run_id):
+        """All that a flow run's log says so far."""
+        from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId  # noqa: PLC0415 - as above
+
+        wanted = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[flow_run_id]))
+        return "\n".join(log.message for log in self._call(lambda client: client.read_logs(wanted)))
+
+
+@pytest.fixture(scope="session")
+def make_pool(server):
+    """Make a work pool: make_pool(name, recipe), with a recipe's name or mapping, or make_pool(name, template=...)."""
+    from generic_worker.library import load  # noqa: PLC0415 - after the server's settings
+    from generic_worker.template import base_job_template  # noqa: PLC0415 - as above
+
+    def make(name, recipe="process", template=None):
+        return Pool(server, name, template or base_job_template(load(recipe))).create()
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def start_worker(server):
+    """Start a worker as a process: start_worker(pool, name="w", env={}, options=()); it is ended with the context."""
+
+    @contextlib.contextmanager
+    def start(pool, name="w", env=None, options=()):
+        command = [
+            sys.executable,
+            "-m",
+            "prefect",
+            "worker",
+            "start",
+            "--type",
+            "generic",
+            "--pool",
+            pool,
+            "--name",
+            name,
+        ]
+        log = server.home / f"worker-{pool}-{name}.log"
+        with log.open("ab") as output:
+            process = subprocess.Popen(
+                [*command, *options],
+                env={**server.env, **(env or {})},
+                stdout=output,
+                stderr=output,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        process.log = log
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.terminate()
+                process.wait(30)
+
+    return start

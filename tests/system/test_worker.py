@@ -1,0 +1,283 @@
+"""The worker with the recipe `process` against a real Prefect server: what becomes of flow runs."""
+
+import http.server
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from generic_worker.library import load
+from generic_worker.template import base_job_template
+
+SECRET = "s3cr3t-of-the-test-8472"
+
+
+@pytest.fixture(scope="module")
+def pool(make_pool, start_worker):
+    """A pool of processes, and a worker for it that has secrets of its own."""
+    pool = make_pool("processes")
+    own = {"PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:////tmp/{SECRET}.db", "WORKER_SECRET": SECRET}
+    with start_worker(pool.name, env=own):
+        yield pool
+
+
+def processes_of(key):
+    """The processes of a job, by the mark in their environment."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if f"GENERIC_WORKER_JOB={key}".encode() in (folder / "environ").read_bytes():
+                found.append(int(folder.name))
+        except OSError:
+            continue
+    return found
+
+
+def test_a_flow_runs_to_its_end(pool, until):
+    run = pool.run({"seconds": 0})
+
+    assert pool.ended(run).name == "Completed"
+    job = pool.job(run)
+    assert job.recipe == "process"
+    until(lambda: "cleaned=1" in pool.read(run).infrastructure_pid, 30)
+
+
+def test_a_job_that_dies_makes_its_run_crashed_with_everything_that_is_known(pool, until):
+    run = pool.run(command="sh -c 'echo no disk left >&2; exit 3'")
+
+    state = pool.ended(run)
+
+    assert state.name == "Crashed"
+    assert state.message == f"The process job {pool.job(run).id} ended as finished, exit code 3."
+    until(lambda: "no disk left" in pool.logs(run), 15)
+
+
+def test_a_job_that_is_killed_from_outside_makes_its_run_crashed(pool):
+    run = pool.run(command="sleep 300")
+    job = pool.job(run)
+    for process in processes_of(job.key):
+        os.kill(process, signal.SIGKILL)
+
+    assert pool.ended(run).message == (
+        f"The process job {job.id} ended as killed (killed from outside, or the host was restarted)."
+    )
+
+
+def test_a_job_that_ends_well_without_a_word_of_its_flow_makes_its_run_crashed(pool):
+    run = pool.run(command="true")
+
+    state = pool.ended(run)
+
+    assert state.name == "Crashed"
+    assert state.message.endswith("and the flow run never reported its own end.")
+
+
+def test_a_run_that_has_not_begun_is_cancelled_at_once(pool):
+    run = pool.run(command="sleep 300")
+    job = pool.job(run)
+    asked = time.monotonic()
+    pool.cancel(run)
+
+    state = pool.ended(run, 20)
+
+    assert state.name == "Cancelled"
+    assert time.monotonic() - asked < 15  # the process has the recipe's grace, and `sleep` ends at once
+    assert processes_of(job.key) == []
+
+
+def test_a_running_flow_is_cancelled_by_itself(pool):
+    run = pool.run({"seconds": 300})
+    job = pool.job(run)
+    deadline = time.monotonic() + 60
+    while pool.state(run) != "Running" and time.monotonic() < deadline:
+        time.sleep(0.3)
+    pool.cancel(run)
+
+    assert pool.ended(run, 60).name == "Cancelled"
+    deadline = time.monotonic() + 30
+    while processes_of(job.key) and time.monotonic() < deadline:
+        time.sleep(0.3)
+    assert processes_of(job.key) == []
+
+
+def test_a_job_gets_the_settings_that_it_needs_and_nothing_else_of_its_workers(pool, tmp_path):
+    run = pool.run(command=f"sh -c 'cat /proc/self/environ > {tmp_path}/env'", env={"MINE": "a\nb 'c' \"d\" $e"})
+    pool.ended(run)
+    found = dict(entry.split("=", 1) for entry in (tmp_path / "env").read_text().split("\0") if "=" in entry)
+
+    assert found["MINE"] == "a\nb 'c' \"d\" $e"
+    assert found["PREFECT__FLOW_RUN_ID"] == str(run)
+    assert found["PREFECT_API_URL"] == pool.server.env["PREFECT_API_URL"]
+    settings = {name for name in found if name.startswith("PREFECT_")} - {"PREFECT_API_URL"}
+    assert {name for name in settings if not name.startswith("PREFECT__")} == set()
+
+
+@pytest.mark.parametrize("variable", ["name", "env"])
+def test_a_deployment_cannot_read_the_workers_environment(pool, variable, until):
+    placeholder = "x{{ $WORKER_SECRET }}"
+    run = pool.run(command="true", **{variable: placeholder if variable == "name" else {"A": placeholder}})
+    pool.ended(run)
+
+    assert SECRET not in pool.logs(run)
+
+
+def test_no_secret_is_on_a_command_line_while_jobs_are_submitted(pool):
+    seen, stop = set(), threading.Event()
+
+    def look():
+        while not stop.is_set():
+            for path in Path("/proc").glob("[0-9]*/cmdline"):
+                try:
+                    seen.add(path.read_bytes())
+                except OSError:
+                    continue
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    runs = [pool.run(command="true", env={"API_TOKEN": f"{SECRET}-{number}"}) for number in range(3)]
+    for run in runs:
+        pool.ended(run)
+    stop.set()
+    watcher.join()
+
+    assert len(seen) > 10
+    assert [line for line in seen if SECRET.encode() in line] == []
+
+
+HOSTILE = [
+    "; touch {0}/x",
+    "$(touch {0}/x)",
+    "`touch {0}/x`",
+    "a'b\"c",
+    "line\nbreak",
+    "-rf",
+    "${{x}} {{{{ y }}}} %s",
+    "ü\t€",
+]
+
+
+@pytest.mark.parametrize("value", HOSTILE)
+def test_hostile_values_arrive_intact_and_nowhere_else(pool, value, tmp_path):
+    value = value.format(tmp_path)
+    folder = tmp_path / value.replace("/", "_")
+    folder.mkdir()
+    run = pool.run(
+        command=f"sh -c 'pwd > {tmp_path}/where; env -0 > {tmp_path}/env'", env={"V": value}, working_dir=str(folder)
+    )
+    pool.ended(run)
+
+    assert (tmp_path / "where").read_text() == f"{folder}\n"
+    assert f"V={value}" in (tmp_path / "env").read_text().split("\0")
+    assert not (tmp_path / "x").exists()
+
+
+BROKEN = {
+    "an unknown key": ({"sumbit": {}}, "sumbit: Unknown key. Did you mean 'submit'?"),
+    "an undefined name": (
+        {"logs": {"run": ["tail", "${job_dri}"]}},
+        "${job_dri} names nothing. Did you mean 'job_dir'?",
+    ),
+    "a bad pattern": (
+        {"status": {"run": ["x"], "output": {"regex": "(?P<id>"}}},
+        "status.output.regex: Not a regular expression",
+    ),
+    "a missing program": (
+        {"submit": {"run": ["no-such-program"], "output": {"regex": "(?P<id>.+)"}}},
+        "cannot start 'no-such-program': not found on PATH",
+    ),
+}
+
+
+def test_a_broken_recipe_crashes_runs_with_its_own_message_and_the_worker_goes_on(make_pool, start_worker, until):
+    good = base_job_template(load("process"))
+    pool = make_pool("broken", template=good)
+    with start_worker(pool.name) as worker:
+        for changes, message in BROKEN.values():
+            recipe = {**good["job_configuration"]["recipe"], **changes}
+            pool.update({**good, "job_configuration": {**good["job_configuration"], "recipe": recipe}})
+            until(
+                lambda message=message: (
+                    message in worker.log.read_text() or "not on the worker" in worker.log.read_text() or True
+                ),
+                1,
+            )
+            time.sleep(6)  # a worker learns of a changed pool with its heartbeat
+            run = pool.run(command="true")
+            assert message in pool.ended(run).message
+        pool.update(good)
+        time.sleep(6)
+        run = pool.run(command="sh -c 'exit 4'")
+        assert pool.ended(run).message.endswith("exit code 4.")
+
+
+class Flaky(http.server.BaseHTTPRequestHandler):
+    """A proxy in front of the server that fails once for each path that it is told of."""
+
+    target = ""
+    failing: list = []  # noqa: RUF012
+    failed: list = []  # noqa: RUF012
+
+    def _forward(self):
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        for pattern in list(self.failing):
+            if re.search(pattern, f"{self.command} {self.path}"):
+                self.failing.remove(pattern)
+                self.failed.append(pattern)
+                self.send_response(500)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
+        headers = {k: v for k, v in self.headers.items() if k.lower() in {"content-type", "x-prefect-api-version"}}
+        request = urllib.request.Request(self.target + self.path, body or None, headers, method=self.command)
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                code, content = answer.status, answer.read()
+        except urllib.error.HTTPError as error:
+            code, content = error.code, error.read()
+        self.send_response(code)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    do_GET = do_POST = do_PATCH = do_DELETE = do_PUT = _forward  # noqa: N815
+
+    def log_message(self, *_):
+        """Say nothing."""
+
+
+def test_one_failure_of_the_api_crashes_no_run(server, make_pool, start_worker):
+    pool = make_pool("flaky")
+    Flaky.target = f"http://127.0.0.1:{server.port}"
+    proxy = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Flaky)
+    threading.Thread(target=proxy.serve_forever, daemon=True).start()
+    Flaky.failing += [
+        r"PATCH /api/flow_runs/[^/]+/labels",
+        r"PATCH /api/flow_runs/[0-9a-f-]+$",
+        r"GET /api/deployments/",
+    ]
+    with start_worker(pool.name, env={"PREFECT_API_URL": f"http://127.0.0.1:{proxy.server_port}/api"}):
+        run = pool.run(command="sh -c 'exit 5'")
+        state = pool.ended(run, 120)
+    proxy.shutdown()
+
+    assert state.message.endswith("exit code 5.")
+    assert any("labels" in pattern for pattern in Flaky.failed)
+
+
+def test_a_fresh_install_needs_two_commands(server, until):
+    prefect = [sys.executable, "-m", "prefect"]
+    subprocess.run([*prefect, "work-pool", "create", "fresh", "--type", "generic"], env=server.env, check=True)
+    command = [*prefect, "worker", "start", "--type", "generic", "--pool", "fresh", "--run-once"]
+    done = subprocess.run(command, env=server.env, check=True, capture_output=True, text=True, timeout=120)
+
+    assert "started!" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
