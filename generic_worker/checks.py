@@ -191,8 +191,9 @@ def _secret_in(recipe: Recipe, part: str) -> str:
     """What to write instead of an expression that shows a secret; empty if it shows none."""
     if re.search(r"\bjob_script\b", part) or any(re.search(rf"\b{name}\b", part) for name in recipe.passwords):
         return "Pass it through stdin, files or env"
+    names_only = r"\s*\|\s*(?:not_in_env_file\s*\|\s*)?names\b"
     for name in ("env", *recipe.blocks):
-        for found in re.finditer(rf"\b{name}\b((?:\.\w+|\[\s*'\w+'\s*\])*)(\s*\|\s*names\b)?", part):
+        for found in re.finditer(rf"\b{name}\b((?:\.\w+|\[\s*'\w+'\s*\])*)({names_only})?", part):
             field = (re.findall(r"\w+", found[1]) or [""])[-1]
             is_secret = is_secret_name if name == "env" else is_secret_field
             if not found[2] and (not field or is_secret(field)):

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from jinja2 import StrictUndefined, TemplateSyntaxError, meta, nodes
+from jinja2 import StrictUndefined, TemplateSyntaxError, Undefined, meta, nodes
 from jinja2.exceptions import TemplateError
 from jinja2.parser import Parser
 from jinja2.sandbox import SandboxedEnvironment
@@ -46,6 +46,9 @@ class _Null(StrictUndefined):
         super()._fail_with_undefined_error(*args, **kwargs)
 
     __iter__ = __str__ = __len__ = __contains__ = __eq__ = __ne__ = _fail_with_undefined_error
+    __lt__ = __le__ = __gt__ = __ge__ = __call__ = __getitem__ = __int__ = __float__ = _fail_with_undefined_error
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _fail_with_undefined_error
+    __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = __neg__ = __pos__ = _fail_with_undefined_error
     __hash__ = StrictUndefined.__hash__  # type: ignore[assignment]
 
     def __bool__(self) -> bool:  # type: ignore[override]
@@ -57,7 +60,7 @@ class _Null(StrictUndefined):
 def _settled(value: Any) -> Any:  # noqa: ANN401
     """A result without what is lazy, and a list without what is null."""
     if isinstance(value, (list, tuple, set, Iterator, KeysView, ValuesView)):
-        return [item for item in value if item is not None and not isinstance(item, _Null)]
+        return [item for item in value if item is not None and not isinstance(item, Undefined)]
     return value
 
 
@@ -90,6 +93,21 @@ def _entries(value: Mapping[str, Any] | Sequence[Any], escape: str = "") -> list
     return [{"name": item} for item in value]
 
 
+def _env_file(value: Mapping[str, Any]) -> str:
+    """`${env | env_file}`: a mapping as lines `NAME=value`, as `docker run --env-file` reads them."""
+    beside = _not_in_env_file(value)
+    return "".join(f"{name}={item}\n" for name, item in value.items() if name not in beside and item is not None)
+
+
+def _not_in_env_file(value: Mapping[str, Any]) -> dict[str, Any]:
+    """`${env | not_in_env_file}`: what `env_file` leaves out, because no line can hold it."""
+    return {
+        name: item for name, item in value.items() if re.search(r"[\r\n]", str(item)) or len(str(item)) > _LONGEST_LINE
+    }
+
+
+_LONGEST_LINE = 15_000
+"""Characters of a value in an environment file: podman and docker read lines of at most 64 KiB."""
 _LONGEST = 60
 """Characters of an expression that a message shows."""
 
@@ -100,6 +118,7 @@ _NO_FILTER_RE = re.compile(r"No filter named '([^']*)'")
 _JINJA = SandboxedEnvironment(undefined=_Null, autoescape=False)
 _JINJA.globals.clear()  # Jinja's own `namespace`, `range` and `dict`: a variable may be called so
 _JINJA.filters.update(words=_words, names=_names, pairs=_pairs, entries=_entries, json=json.dumps, tojson=json.dumps)
+_JINJA.filters.update(env_file=_env_file, not_in_env_file=_not_in_env_file)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +143,7 @@ class _Expression:
             raise VariableError(f"${{{self.source}}}: {error}") from error
         except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
             raise VariableError(f"${{{self.source}}} cannot be worked out: {error}") from error
-        if not isinstance(result, _Null):
+        if not isinstance(result, Undefined):
             return result
         if result._undefined_obj is missing:  # noqa: SLF001 - Jinja has no other way to tell
             return None
