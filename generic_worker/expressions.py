@@ -47,8 +47,8 @@ class _Null(StrictUndefined):
 
     __iter__ = __str__ = __len__ = __contains__ = __eq__ = __ne__ = _fail_with_undefined_error
     __lt__ = __le__ = __gt__ = __ge__ = __call__ = __getitem__ = __int__ = __float__ = _fail_with_undefined_error
-    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _fail_with_undefined_error
-    __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = __neg__ = __pos__ = _fail_with_undefined_error
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __neg__ = __pos__ = _fail_with_undefined_error
+    __truediv__ = __rtruediv__ = __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = _fail_with_undefined_error
     __hash__ = StrictUndefined.__hash__  # type: ignore[assignment]
 
     def __bool__(self) -> bool:  # type: ignore[override]

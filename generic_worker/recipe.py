@@ -52,9 +52,11 @@ JOB_NAMES = {
 LABEL_FIELDS = frozenset({"id", "state", "exit_code", "signal", "reason", "key", "name"})
 """Fields of a record that have a meaning of their own."""
 
-_RESERVED = frozenset(
-    {"name", "recipe", "variables", "http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy"}
-)
+_RESERVED = frozenset({
+    "name", "recipe", "variables",  # of the base job template
+    "http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy",  # programs read them
+    "and", "else", "false", "if", "in", "is", "none", "not", "or", "true",  # of expressions
+})  # fmt: skip
 _VARIABLE_NAME_RE = re.compile(r"[a-z][a-z0-9_]*")
 _ENV_NAME_RE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
