@@ -1,0 +1,63 @@
+"""Flow runs in Docker containers, through a real Prefect server and a worker process."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from generic_worker.library import load
+from generic_worker.template import base_job_template
+
+SECRET = "two lines\nof a s3cret"
+
+
+@pytest.fixture(scope="module")
+def dockerd(backends):
+    """A Docker daemon: the environment variables that its clients need."""
+    return backends("dockerd")
+
+
+@pytest.fixture(scope="module")
+def pool(server, dockerd, make_pool):
+    """A pool whose containers have this host's programs, this Python, and Prefect."""
+    shared = [f"/{name}" for name in ("usr", "lib", "lib64", "bin", "etc")]
+    shared += [path for path in dict.fromkeys((sys.base_prefix, sys.prefix)) if not path.startswith("/usr")]
+    template = base_job_template(load("docker"))
+    template["job_configuration"]["variables"] |= {
+        "image": "hostfs",
+        "image_pull_policy": "never",
+        "network": "host",
+        "volumes": [*(f"{path}:{path}:ro" for path in shared), f"{server.home}:{server.home}"],
+        "docker_options": ["--stop-timeout=1"],
+    }
+    return make_pool("docker", template=template)
+
+
+def containers(dockerd):
+    command = ["docker", "ps", "--all", "--quiet", "--filter=label=prefect-generic-worker.key"]
+    return subprocess.run(command, env={**os.environ, **dockerd}, capture_output=True, text=True, check=True).stdout
+
+
+def test_flow_runs_complete_fail_and_are_cancelled_in_containers_that_are_removed(
+    pool, dockerd, start_worker, server, until
+):
+    flow = f"{sys.executable} -m prefect flow-run execute"
+    dump = server.home / "dump"
+    with start_worker(pool.name, env=dockerd):
+        completed = pool.run({"dump": str(dump)}, command=flow, env={"API_TOKEN": SECRET})
+        failed = pool.run(command="sh -c 'echo no such module >&2; exit 3'")
+        refused = pool.run(command="/no/such/command")
+        cancelled = pool.run(command="sh -c 'while :; do sleep 1; done'")
+
+        assert pool.ended(completed, 120).name == "Completed", pool.logs(completed)
+        assert f"API_TOKEN={SECRET}" in dump.read_text().split("\0")
+        assert pool.ended(failed).message == f"The docker job {pool.job(failed).id} ended as exited, exit code 3."
+        until(lambda: "no such module" in pool.logs(failed), 30)
+        assert pool.ended(refused).name == "Crashed"
+        assert 'exec: "/no/such/command"' in pool.read(refused).state.message
+
+        assert pool.job(cancelled).id[:12] in containers(dockerd)
+        pool.cancel(cancelled)
+        assert pool.ended(cancelled).name == "Cancelled"
+        until(lambda: containers(dockerd) == "", 30)
