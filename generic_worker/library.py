@@ -305,7 +305,7 @@ def _is_entry(path: Place) -> bool:
 
 def _uses(node: _Node, removed: Collection[str]) -> bool:
     """Whether a text, or a group of words, names a removed variable."""
-    if isinstance(node.value, dict):
+    if isinstance(node.value, dict) or (isinstance(node.value, list) and _is_entry(node.path)):
         return False
     try:
         return not names_in(_plain(node, (), {})).isdisjoint(removed)
