@@ -88,6 +88,7 @@ BACKENDS = {
         unknown=64 * "0",
         kill=("docker", "kill", "{id}"),
     ),
+    "systemd": Backend("systemd-user", unknown="pf-unknown.service"),
 }
 QUEUES = [name for name, backend in BACKENDS.items() if backend.waiting]
 SERVICES = [name for name, backend in BACKENDS.items() if backend.service]
