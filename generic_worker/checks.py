@@ -337,7 +337,9 @@ def _option_like(recipe: Recipe) -> Iterator[Finding]:
     """Words that a deployment could turn into an option of the recipe's own command."""
     for path, word in _words(recipe):
         template = compile_text(word)
-        name = next(iter(template.names)) if len(template.names) == 1 and template.whole else ""
+        name = next(iter(template.names), "")
+        if str(template) != f"${{{name}}}":
+            continue
         if name in _FROM_OUTSIDE:
             hint = f"Write --name=${{{name}}}, or put '--' before it."
             yield path, f"A {name} that begins with a dash would be an option. {hint}"

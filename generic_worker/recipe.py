@@ -181,9 +181,9 @@ class Output(Closed):
             found = "found none" if not given else f"found {' and '.join(given)}"
             raise PydanticCustomError("kind", "write exactly one of regex, json and columns; {found}", {"found": found})
         if bool(self.json_path) != bool(self.fields):
-            raise PydanticCustomError("kind", "json and fields go together")
+            raise PydanticCustomError("kind", "write json and fields together")
         if self.separator and not self.columns:
-            raise PydanticCustomError("kind", "separator goes with columns")
+            raise PydanticCustomError("kind", "write separator with columns only")
         return self
 
     @property
