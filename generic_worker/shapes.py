@@ -179,7 +179,8 @@ def _advice(kind: str, found: object, context: Mapping[str, Any]) -> str:
     text = found if isinstance(found, str) else ""
     advice = ""
     if kind == "literal_error" and text:
-        advice = did_you_mean(text, re.findall(r"'([^']*)'", context["expected"]))
+        suggestion = closest(text, re.findall(r"'([^']*)'", context["expected"]))
+        advice = f" Did you mean {suggestion!r}?" if suggestion else ""
     elif kind in {"string_type", "list_type"} and isinstance(found, dict) and set(found) == {"append"}:
         advice = " There is nothing to append to."
     elif kind == "string_type" and isinstance(found, (bool, float, int)):

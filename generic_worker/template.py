@@ -110,8 +110,9 @@ def checked_variables(recipe: Recipe, values: dict[str, Any]) -> dict[str, Any]:
             try:
                 jsonschema.validate(value, schema, jsonschema.Draft202012Validator)
             except jsonschema.ValidationError as error:
+                why = "" if name in recipe.passwords else f": {error.message}"
                 raise VariableError(
-                    f"{recipe.name}: the variable {name} has a value that does not suit it: {error.message}."
+                    f"{recipe.name}: the variable {name} has a value that does not suit it{why}."
                 ) from None
         complete[name] = value
     unknown = sorted(set(values) - set(recipe.variables))
