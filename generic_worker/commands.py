@@ -451,14 +451,12 @@ def _resolve(command: Command, env: Mapping[str, str]) -> list[str]:
     _check_words(command, env)
     cwd = command.cwd
     if cwd is not None and ("\0" in cwd or not (os.access(cwd, os.X_OK) and Path(cwd).is_dir())):
-        raise _cannot_start(
-            command, f"its working directory {cwd!r} cannot be entered. Create it, or correct cwd."
-        )
+        raise _cannot_start(command, f"its working directory {cwd!r} cannot be entered. Create it, or correct cwd.")
     program = _locate(command, env.get("PATH", os.defpath))
     return [*_interpreter(command, program), program, *command.argv[1:]]
 
 
-def _check_words(command: Command, env: Mapping[str, str]) -> None:
+def _check_words(command: Command, env: Mapping[Any, str]) -> None:
     if not command.argv:
         raise CommandError("cannot start a command without words. Name a program.")
     size = 0

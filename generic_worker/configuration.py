@@ -102,7 +102,7 @@ class GenericWorkerJobConfiguration(BaseJobConfiguration):
         return configuration
 
     @classmethod
-    async def resolve_for_flow_run(cls, flow_run: FlowRun, **context: Any) -> Self:  # noqa: ANN401 - as in Prefect
+    async def resolve_for_flow_run(cls, flow_run: FlowRun, **context: Any) -> Self:  # noqa: ANN401 - Prefect's
         """Make the configuration of a flow run. A passing failure of the API is waited out; Prefect would crash the run.
 
         Raises:

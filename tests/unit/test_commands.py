@@ -44,7 +44,7 @@ def marked_processes(mark: str) -> set[int]:
         try:
             if mark.encode() in (folder / "environ").read_bytes():
                 found.add(int(folder.name))
-        except OSError:  # noqa: PERF203 - it has ended meanwhile
+        except OSError:
             continue
     return found
 
@@ -137,9 +137,7 @@ def test_a_signal_is_a_negative_exit_code() -> None:
 
 def test_a_signal_without_a_name_is_described_by_its_number() -> None:
     assert Command(("x",)).line == "x"
-    assert (
-        CommandResult(Command(("x",)), -40, "", "", 1).describe() == "`x` was killed by signal 40 after 1.0 s"
-    )
+    assert CommandResult(Command(("x",)), -40, "", "", 1).describe() == "`x` was killed by signal 40 after 1.0 s"
 
 
 def test_a_description_has_the_command_its_end_and_its_last_lines() -> None:
@@ -150,9 +148,7 @@ def test_a_description_has_the_command_its_end_and_its_last_lines() -> None:
 
 
 def test_a_description_shows_stdout_if_stderr_is_blank() -> None:
-    assert (
-        CommandResult(Command(("x",)), 1, "out\n", " \n", 0).describe() == "`x` exited 1 after 0.0 s\n    out"
-    )
+    assert CommandResult(Command(("x",)), 1, "out\n", " \n", 0).describe() == "`x` exited 1 after 0.0 s\n    out"
 
 
 def test_a_description_is_bounded() -> None:
@@ -224,7 +220,7 @@ def test_a_variable_of_the_worker_may_hold_any_bytes(monkeypatch: pytest.MonkeyP
 
 def test_a_command_has_its_own_session_and_no_terminal_and_no_descriptor_of_the_worker() -> None:
     fd = os.open("/dev/null", os.O_RDONLY)
-    os.set_inheritable(fd, True)  # noqa: FBT003 - its only form
+    os.set_inheritable(fd, True)
     try:
         session = run("sh", "-c", "echo $$; cut -d' ' -f5,6 /proc/$$/stat").stdout.split()
         seen = run("ls", "/proc/self/fd").stdout.split()
@@ -252,9 +248,7 @@ def test_a_program_is_looked_up_on_the_path_of_the_command(tmp_path: Path) -> No
     assert run("only-here", env={"PATH": str(tmp_path)}).stdout == "found\n"
 
 
-def test_find_program_needs_an_executable_regular_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_find_program_needs_an_executable_regular_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "folder").mkdir()
     script(tmp_path / "plain", "", 0o644)
@@ -267,8 +261,7 @@ def test_find_program_needs_an_executable_regular_file(
 
 def test_a_program_that_is_not_on_the_path_is_named() -> None:
     assert not_found("sbatsch") == (
-        "cannot start 'sbatsch': not found on PATH of this worker. "
-        "Install it, or write its full path in the recipe."
+        "cannot start 'sbatsch': not found on PATH of this worker. Install it, or write its full path in the recipe."
     )
     assert not_found("true", env={"PATH": "/nowhere"}) == (
         "cannot start 'true': not found on PATH that its own env sets. "
@@ -286,8 +279,7 @@ def test_a_file_that_is_not_executable_is_named(tmp_path: Path) -> None:
     path = script(tmp_path / "plain", "#!/bin/sh\n", 0o644)
 
     assert not_found(path) == (
-        f"cannot start {path!r}: {path!r} is not executable. "
-        "Run `chmod +x` on it, or start it with its interpreter."
+        f"cannot start {path!r}: {path!r} is not executable. Run `chmod +x` on it, or start it with its interpreter."
     )
 
 
@@ -302,8 +294,7 @@ def test_a_script_without_its_interpreter_is_named(tmp_path: Path, interpreter: 
     path = script(tmp_path / "broken", f"#!{interpreter}\necho no\n")
 
     assert not_found(path) == (
-        f"cannot start {path!r}: its interpreter {interpreter!r} cannot be executed. "
-        f"Correct line 1 of {path!r}."
+        f"cannot start {path!r}: its interpreter {interpreter!r} cannot be executed. Correct line 1 of {path!r}."
     )
 
 
@@ -420,7 +411,7 @@ def test_output_beyond_the_limit_is_dropped_and_takes_no_memory() -> None:
         return await running
 
     result = asyncio.run(watch())
-    print(f"two floods of 100 MB: {result.seconds:.2f} s, +{(peak - before) / 2**20:.1f} MiB")  # noqa: T201
+    print(f"two floods of 100 MB: {result.seconds:.2f} s, +{(peak - before) / 2**20:.1f} MiB")
 
     assert (result.exit_code, result.truncated) == (0, True)
     assert (len(result.stdout), len(result.stderr)) == (2**20, 2**20)
@@ -520,7 +511,7 @@ def test_the_event_loop_is_not_held_up_by_200_commands_at_once() -> None:
 
     results = asyncio.run(start())
     gaps.sort()
-    print(f"the loop stood still for {gaps[-1]:.3f} s at most, {gaps[len(gaps) // 2]:.4f} s typically")  # noqa: T201
+    print(f"the loop stood still for {gaps[-1]:.3f} s at most, {gaps[len(gaps) // 2]:.4f} s typically")
 
     assert [int(result.stdout) for result in results] == list(range(200))
     assert gaps[-1] < 0.5
@@ -541,7 +532,7 @@ def test_2000_commands_leave_nothing(tmp_path: Path) -> None:
     started, before = time.monotonic(), rss()
     outcomes = asyncio.run(start(2000))
     seconds, growth = time.monotonic() - started, rss() - before
-    print(f"2000 commands: {seconds:.1f} s, +{growth / 2**20:.1f} MiB")  # noqa: T201
+    print(f"2000 commands: {seconds:.1f} s, +{growth / 2**20:.1f} MiB")
 
     codes = [outcome.exit_code for outcome in outcomes if isinstance(outcome, CommandResult)]
     assert {code: codes.count(code) for code in codes} == {0: 800, 3: 200, -9: 200}
@@ -579,9 +570,7 @@ def test_commands_that_are_cancelled_in_the_queue_never_start(tmp_path: Path) ->
     async def start() -> None:
         first = asyncio.ensure_future(runner.run(Command(("sleep", "0.3"))))
         await asyncio.sleep(0.05)
-        await asyncio.gather(
-            *(cancel_after(0.1, "touch", f"{tmp_path}/{n}", runner=runner) for n in range(20))
-        )
+        await asyncio.gather(*(cancel_after(0.1, "touch", f"{tmp_path}/{n}", runner=runner) for n in range(20)))
         await first
         await runner.run(Command(("true",)))
 
@@ -659,16 +648,14 @@ print(json.dumps([outcome, left]))
 @pytest.mark.parametrize(
     ("limit", "outcome"),
     [
-        (1, ["CommandError", f"cannot start 'echo': can't start new thread. {commands._LIMITS}"]),  # noqa: SLF001
-        (2, ["CommandError", f"cannot start 'echo': Resource temporarily unavailable. {commands._LIMITS}"]),  # noqa: SLF001
+        (1, ["CommandError", f"cannot start 'echo': can't start new thread. {commands._LIMITS}"]),
+        (2, ["CommandError", f"cannot start 'echo': Resource temporarily unavailable. {commands._LIMITS}"]),
         (3, [0, "x\n"]),  # the program runs, but sh gets no threads
         (4, [0, "x\n"]),
         (5, [0, "x\n"]),
     ],
 )
-def test_a_user_without_room_for_processes_gets_an_error_and_loses_nothing(
-    limit: int, outcome: list[object]
-) -> None:
+def test_a_user_without_room_for_processes_gets_an_error_and_loses_nothing(limit: int, outcome: list[object]) -> None:
     done = subprocess.run(
         [sys.executable, "-c", UNDER_A_LIMIT, str(limit)],
         check=True,
@@ -707,7 +694,7 @@ def test_a_worker_without_descriptors_gets_an_error_and_loses_nothing() -> None:
 
     asyncio.run(start())
 
-    assert set(outcomes) == {"x\n", f"cannot start 'echo': Too many open files. {commands._LIMITS}"}  # noqa: SLF001
+    assert set(outcomes) == {"x\n", f"cannot start 'echo': Too many open files. {commands._LIMITS}"}
 
 
 def test_a_program_that_cannot_even_be_started_does_not_hold_up_its_caller(
