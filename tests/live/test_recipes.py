@@ -89,6 +89,7 @@ BACKENDS = {
         kill=("docker", "kill", "{id}"),
     ),
     "systemd": Backend("systemd-user", unknown="pf-unknown.service"),
+    "gridengine": Backend("gridengine", {"output_dir": "{tmp}"}, waiting={"qsub_options": ["-h"]}, terminates=False),
 }
 QUEUES = [name for name, backend in BACKENDS.items() if backend.waiting]
 SERVICES = [name for name, backend in BACKENDS.items() if backend.service]
