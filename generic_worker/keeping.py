@@ -12,7 +12,7 @@ from prefect.client.schemas.objects import StateType
 
 from generic_worker import flow_runs
 from generic_worker.jobs import JobState
-from generic_worker.recovery import ACTIVE, is_abandoned, runs_of_pool, workers_online
+from generic_worker.recovery import ACTIVE, is_abandoned, owner, runs_of_pool, workers_online
 
 if TYPE_CHECKING:
     import logging
@@ -33,6 +33,8 @@ _FLOW_GRACE = 60.0
 """Seconds that a running flow has to end itself when it is cancelled, before its job is."""
 _OWNERLESS_AGE = 60.0
 """Seconds for which a run that has no job and no worker of its own must have been so before it is handed back."""
+_FORGOTTEN_AGE = 900.0
+"""The same, for a run that another worker may have picked up a moment ago, for all that it says."""
 _BROADEST_LOOK = 600.0
 """Seconds between looks for jobs that ended while nobody watched."""
 
@@ -134,7 +136,7 @@ class Keeper:
         await self._end_unwanted(runs)
         strangers = [run for run in runs if run.id not in self._assignments and not self._is_submitting(run.id)]
         online = await workers_online(self._host.client, self._pool)
-        abandoned = [run for run in strangers if is_abandoned(run, self._name, online) and _is_old_enough(run)]
+        abandoned = [run for run in strangers if _is_forgotten(run) or self._is_abandoned(run, online)]
         if abandoned:
             assignments, settled = await self._recovery.take_over(self._host.client, abandoned)
             for assignment in assignments:
@@ -150,6 +152,10 @@ class Keeper:
             for assignment in await self._recovery.cleaned_late(self._host.client, self._pool, online):
                 if assignment.flow_run.id not in self._assignments:
                     self._adopt(assignment)
+
+    def _is_abandoned(self, flow_run: FlowRun, online: set[str]) -> bool:
+        settled = bool(flow_run.infrastructure_pid) or _age(flow_run) > _OWNERLESS_AGE
+        return settled and is_abandoned(flow_run, self._name, online)
 
     async def _renew_leases(self, runs: Sequence[FlowRun]) -> None:
         """Keep the concurrency slots of runs whose jobs wait in a queue: Prefect does so only once the flow runs."""
@@ -191,8 +197,9 @@ def _is_due(flow_run: FlowRun, assignment: Assignment) -> bool:
     return not begun or _age(flow_run) > _FLOW_GRACE
 
 
-def _is_old_enough(flow_run: FlowRun) -> bool:
-    return bool(flow_run.infrastructure_pid) or _age(flow_run) > _OWNERLESS_AGE
+def _is_forgotten(flow_run: FlowRun) -> bool:
+    """Whether some worker picked a run up, died before it said who it was, and nobody can tell which it was."""
+    return not flow_run.infrastructure_pid and owner(flow_run) is None and _age(flow_run) > _FORGOTTEN_AGE
 
 
 def _age(flow_run: FlowRun) -> float:

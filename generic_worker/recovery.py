@@ -77,12 +77,18 @@ async def workers_online(client: PrefectClient, pool: str) -> set[str]:
     return {worker.name for worker in workers if worker.status is WorkerStatus.ONLINE}
 
 
+def owner(flow_run: FlowRun) -> str | None:
+    """The name of the worker that has a flow run, if it has said so."""
+    name = flow_run.labels.get(_OWNER)
+    return None if name is None else str(name)
+
+
 def is_abandoned(flow_run: FlowRun, me: str, online: set[str]) -> bool:
     """Whether the worker of a flow run is gone. A run that names none is somebody's while anybody else is there."""
-    owner = flow_run.labels.get(_OWNER)
-    if owner is None:
+    name = owner(flow_run)
+    if name is None:
         return not online - {me}
-    return owner == me or owner not in online
+    return name == me or name not in online
 
 
 class Recovery:
