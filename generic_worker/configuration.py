@@ -103,7 +103,7 @@ class GenericWorkerJobConfiguration(BaseJobConfiguration):
 
     @classmethod
     async def resolve_for_flow_run(cls, flow_run: FlowRun, **context: Any) -> Self:  # noqa: ANN401 - Prefect's
-        """Make the configuration of a flow run. A passing failure of the API is waited out; Prefect would crash the run.
+        """Make the configuration of a flow run. A passing failure of the API is waited out, and does not crash the run.
 
         Raises:
             GenericWorkerError: The recipe or a variable is wrong.
