@@ -82,14 +82,15 @@ def _pairs(value: Mapping[str, Any], separator: str = "=") -> list[str]:
     return [f"{key}{separator}{item}" for key, item in value.items()]
 
 
-def _entries(value: Mapping[str, Any] | Sequence[Any], escape: str = "") -> list[dict[str, Any]]:
+def _entries(value: Mapping[str, Any] | Sequence[Any], escape: str = "", called: str = "value") -> list[dict[str, Any]]:
     """`${env | entries}`: a mapping as `[{name: ..., value: ...}]`, a list as `[{name: ...}]`, as many APIs want it.
 
-    `entries(escape='$')` doubles that character in the values, for those that would expand it.
+    `escape='$'` doubles that character in the values, for those that would expand it; `called='secureValue'` says how
+    they call the value.
     """
     if isinstance(value, dict):
         doubled = {key: item.replace(escape, 2 * escape) if escape else item for key, item in value.items()}
-        return [{"name": key, "value": item} for key, item in doubled.items()]
+        return [{"name": key, called: item} for key, item in doubled.items()]
     return [{"name": item} for item in value]
 
 
