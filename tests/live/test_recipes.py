@@ -89,10 +89,21 @@ BACKENDS = {
         kill=("docker", "kill", "{id}"),
     ),
     "systemd": Backend("systemd-user", unknown="pf-unknown.service"),
+    "podman": Backend(
+        "podman",
+        {
+            "image": "localhost/busybox",
+            "network": "host",
+            "volumes": [*HOST_FOLDERS[:3], "{tmp}:{tmp}"],
+            "image_pull_policy": "never",
+        },
+        unknown=64 * "0",
+        kill=("podman", "kill", "{id}"),
+    ),
     "gridengine": Backend("gridengine", {"output_dir": "{tmp}"}, waiting={"qsub_options": ["-h"]}, terminates=False),
 }
 QUEUES = [name for name, backend in BACKENDS.items() if backend.waiting]
-SERVICES = [name for name, backend in BACKENDS.items() if backend.service]
+SERVICES = [name for name, backend in BACKENDS.items() if backend.service and name != "podman"]
 TERMINATES = [name for name, backend in BACKENDS.items() if backend.terminates]
 
 
