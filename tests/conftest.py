@@ -149,6 +149,10 @@ class Pool:
 
         self._call(lambda client: client.update_work_pool(self.name, WorkPoolUpdate(base_job_template=template)))
 
+    def read_pool(self):
+        """The pool as the server has it."""
+        return self._call(lambda client: client.read_work_pool(self.name))
+
     def run(self, parameters=None, **variables):
         """Make a flow run; returns its id. A `command` among the variables takes the place of the flow itself."""
         made = self._call(
