@@ -464,3 +464,27 @@ def test_nothing_is_known_while_the_service_is_down(site, monkeypatch):
     assert found == set()
     assert trouble
     assert outcome in {"transient", "ambiguous"}, said
+
+
+@on(["task-spooler"])
+def test_a_job_is_known_and_can_be_ended_when_its_queue_has_died_and_forgotten_it(site):
+    job = site.job("sleep 300", socket=str(site.tmp / "socket"))
+    tsp = {**os.environ, "TS_SOCKET": str(site.tmp / "socket")}
+
+    async def scenario() -> tuple[list[JobState], JobStatus]:
+        await site.driver.submit(job)
+        await eventually_true(lambda: runs(job))
+        await asyncio.to_thread(subprocess.run, ["tsp", "-K"], env=tsp, check=True)
+        states = await site.status(job)
+        async with site.watcher as watcher:
+            watch = watcher.watch(job, site.driver, site.news.append)
+            return states, await asyncio.wait_for(end_job(watcher, watch), SOON)
+
+    async def runs(job: Job) -> bool:
+        return await site.status(job) == [JobState.RUNNING]
+
+    states, status = asyncio.run(scenario())
+    subprocess.run(["tsp", "-K"], env=tsp, check=True)
+
+    assert states == [JobState.RUNNING]
+    assert status.state is JobState.ABSENT
