@@ -194,3 +194,12 @@ def test_an_environment_that_no_script_can_set_is_refused() -> None:
         job_script(Script(), values(env={"A.B": "secret"}), [])
 
     assert str(caught.value) == "env: 'A.B' cannot be set by a shell. Use letters, digits and underscores."
+
+
+@pytest.mark.parametrize("value", ["dos\r\nlines\r", "\r", "it's\r'", "\r\r\n\n"])
+@pytest.mark.parametrize("shell", ["/bin/sh", "/bin/bash"])
+def test_a_carriage_return_arrives_though_there_is_none_in_the_script(tmp_path, shell, value):
+    text = f'{assignment("A", value)}\nprintf %s "$A"'
+
+    assert "\r" not in text
+    assert run(tmp_path, text, shell) == value
