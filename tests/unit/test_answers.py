@@ -29,7 +29,6 @@ find:
 status:
   run: [list]
   output: {columns: [id, state, key, exit_code, signal], separator: '|'}
-  absent: no such job
   trouble: controller is down
 explain:
   run: [explain, '${job_id}']
@@ -44,7 +43,7 @@ states:
   finished: [Z]
 """
 RECIPE = load(BASE).recipe
-ONE = load(BASE.replace("run: [list]", "run: [show, '${job_id}']")).recipe
+ONE = load(BASE.replace("run: [list]", "run: [show, '${job_id}']\n  absent: no such job")).recipe
 JOBS = {"1": "pf-1", "2": "pf-2"}
 
 
@@ -189,7 +188,7 @@ def test_a_command_for_one_job_needs_no_id_in_its_answer_but_an_answer_about_ano
 
 
 def test_absence_is_proven_by_a_failed_commands_own_words_for_one_job_or_by_id_for_many() -> None:
-    many = load(BASE.replace("absent: no such job", "absent: 'no such job (?P<id>\\d+)'")).recipe
+    many = load(BASE.replace("run: [list]", "run: [list]\n  absent: 'no such job (?P<id>\\d+)'")).recipe
 
     assert states("", "no such job", 1, recipe=ONE, jobs={"1": "pf-1"}) == {"1": "absent"}
     assert states("2|R|pf-2||\n", "no such job 1\nno such job 9", 1, recipe=many) == {"1": "absent", "2": "running"}
