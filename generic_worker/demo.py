@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -24,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from generic_worker.services import Service
 
@@ -34,6 +36,10 @@ _SERVER_PATIENCE = 90.0
 """Seconds that the server has to answer for the first time."""
 
 
+_LAST_BREATH = 0.5
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
 class DemoError(Exception):
     """The demo cannot go on; the text says why."""
 
@@ -41,63 +47,100 @@ class DemoError(Exception):
 def main() -> int:
     """Run the demo; returns 0 only if all three flow runs ended as they should."""
     console = Console()
-    home = Path(tempfile.mkdtemp(prefix="generic-worker-demo-")).resolve()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
+    home = Path(tempfile.gettempdir()).resolve() / f"generic-worker-demo-{secrets.token_hex(8)}"
     started, services = time.monotonic(), list[Service]()
     try:
+        for number in _SIGNALS:
+            signal.signal(number, _interrupt)
+        home.mkdir(mode=0o700)
         good = asyncio.run(_demo(console, home, services))
     except KeyboardInterrupt:
         console.print("Interrupted.")
         return 130
-    except DemoError as error:
-        console.print(f"[red]{error}[/red]")
+    except (DemoError, OSError) as error:
+        console.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
         return 1
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)  # nothing interrupts this
-        _end_everything(home, services)
+        try:
+            _ignore_signals()
+        finally:  # also when one of them was quicker
+            _end_everything(home, services)
     verdict = "All three ended as they should" if good else "Not all ended as they should"
     console.print(f"{verdict}, after {time.monotonic() - started:.0f} s.", highlight=False)
     return 0 if good else 1
+
+
+def _interrupt(*_: object) -> None:
+    _ignore_signals()  # once is enough: what comes now is not to be interrupted
+    raise KeyboardInterrupt
+
+
+def _ignore_signals() -> None:
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 async def _demo(console: Console, home: Path, services: list[Service]) -> bool:
     port = _free_port()
     environment = _environment(home, port)
     os.environ.update(environment)
-    prefect = [sys.executable, "-m", "prefect"]
-    console.print(f"Starting a Prefect server on port {port}, with a temporary home.")
-    server = Service([*prefect, "server", "start", "--host", "127.0.0.1", "--port", str(port)], home / "server.log")
-    services.append(server)
+    console.print(f"Starting a Prefect server on port {port}, with a temporary home.", highlight=False)
+    server = await _start(services, home / "server.log", "server", "start", "--host", "127.0.0.1", "--port", str(port))
     runs_module = import_module("generic_worker.demo_runs")  # it takes a while, and the server needs one too
     await _until_up(server, f"http://127.0.0.1:{port}/api/health", home / "server.log")
-    console.print("Creating a work pool from the recipe 'process', a deployment and three flow runs.")
+    console.print("Creating a work pool from the recipe 'process', a deployment and three flow runs.", soft_wrap=True)
     flows = home / "flows"
     flows.mkdir()
     shutil.copy(Path(__file__).with_name("demo_flow.py"), flows)
     table = runs_module.rows()
-    runs = await runs_module.prepare(flows, {name: environment[name] for name in _FOR_FLOW_RUNS}, table)
-    console.print("Starting a worker: prefect worker start --type generic --pool demo")
-    command = [*prefect, "worker", "start", "--type", "generic", "--pool", runs_module.POOL, "--name", "demo"]
-    worker = Service(command, home / "worker.log")
-    services.append(worker)
-    with _display(console, table) as show:
+    with _blamed(server, "server", home):
+        runs = await runs_module.prepare(flows, {name: environment[name] for name in _FOR_FLOW_RUNS}, table)
+    command = ["worker", "start", "--type", "generic", "--pool", runs_module.POOL]
+    console.print(f"Starting a worker: prefect {' '.join(command)}", highlight=False, soft_wrap=True)
+    worker = await _start(services, home / "worker.log", *command, "--name", "demo")
+    with _blamed(worker, "worker", home), _blamed(server, "server", home), _display(console, table) as show:
         await runs_module.follow(runs, show, lambda: server.alive and worker.alive)
-    for service, name in ((server, "server"), (worker, "worker")):
-        if not service.alive:
-            raise DemoError(f"The {name} ended by itself. Its last lines:\n{_last_lines(home / f'{name}.log')}")
     if not console.is_terminal:
         console.print(_table(table))
-    return all(row.good for row in table)
+    good = all(row.good for row in table)
+    if not good:
+        console.print(f"The worker's last lines:\n{_last_lines(home / 'worker.log')}", markup=False, soft_wrap=True)
+    return good
+
+
+async def _start(services: list[Service], log: Path, *words: str) -> Service:
+    """Start a command of Prefect's. An interrupt waits until it has begun, and so can be found and ended."""
+
+    def start() -> Service:
+        service = Service([sys.executable, "-m", "prefect", *words], log)
+        services.append(service)
+        return service
+
+    return await asyncio.to_thread(start)
+
+
+@contextlib.contextmanager
+def _blamed(service: Service, name: str, home: Path) -> Iterator[None]:
+    """Say that a service has ended, if it has, in place of whatever has failed without it."""
+    ended = f"The {name} ended by itself. Its last lines:"
+    try:
+        yield
+    except Exception as error:
+        time.sleep(_LAST_BREATH)  # it may be about to end
+        if not service.alive:
+            raise DemoError(f"{ended}\n{_last_lines(home / f'{name}.log')}") from error
+        raise
+    if not service.alive:
+        raise DemoError(f"{ended}\n{_last_lines(home / f'{name}.log')}")
 
 
 _FOR_FLOW_RUNS = ("PREFECT_HOME", "PREFECT_PROFILES_PATH", "PREFECT_SERVER_ANALYTICS_ENABLED", "DO_NOT_TRACK")
+_PROXIES = frozenset({"http_proxy", "https_proxy", "all_proxy"})
 
 
 def _environment(home: Path, port: int) -> dict[str, str]:
-    """Settings that keep the demo in its home, and the user's own out of it."""
-    for name in [name for name in os.environ if name.startswith("PREFECT_")]:
+    """Settings that keep the demo in its home, and the user's own out of it. No proxy leads to this host's loopback."""
+    for name in [name for name in os.environ if name.startswith("PREFECT_") or name.lower() in _PROXIES]:
         del os.environ[name]
     (home / "tmp").mkdir()
     return {
@@ -127,7 +170,8 @@ async def _until_up(server: Service, url: str, log: Path) -> None:
             await asyncio.to_thread(urllib.request.urlopen, url, None, 2)
             return
         await asyncio.sleep(0.3)
-    raise DemoError(f"The Prefect server did not come up. Its last lines:\n{_last_lines(log)}")
+    what = f"did not answer at {url} within {_SERVER_PATIENCE:g} s" if server.alive else "ended by itself"
+    raise DemoError(f"The Prefect server {what}. Its last lines:\n{_last_lines(log)}")
 
 
 def _last_lines(path: Path) -> str:
@@ -147,7 +191,7 @@ def _display(console: Console, rows: Sequence[Any]) -> Iterator[Any]:
         for row in rows:
             if row.state and (row.name, row.state) not in shown:
                 shown.add((row.name, row.state))
-                console.print(f"  {row.name}: {row.state}", highlight=False)
+                console.print(f"  {row.name}: {row.state}", highlight=False, markup=False)
 
     yield show
 
@@ -159,7 +203,9 @@ def _table(rows: Sequence[Any]) -> Table:
     colours = {"Completed": "green", "Crashed": "red", "Cancelled": "yellow"}
     for row in rows:
         colour = colours.get(row.state, "blue")
-        table.add_row(row.name, row.job, ", ".join(row.seen), f"[{colour}]{row.state}[/{colour}]", row.message)
+        cells = (row.name, row.job, ", ".join(row.seen), row.message)
+        name, job, seen, message = map(Text, cells)  # what others wrote is no markup
+        table.add_row(name, job, seen, Text(row.state, style=colour), message)
     return table
 
 

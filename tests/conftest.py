@@ -85,10 +85,19 @@ def until_fixture():
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory):
+def monkeypatch_session():
+    """A monkeypatch for the whole session."""
+    with pytest.MonkeyPatch.context() as patch:
+        yield patch
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory, monkeypatch_session):
     """A Prefect server of the tests' own; this process's own client uses it too."""
     home = tmp_path_factory.mktemp("prefect")
     port = _free_port()
+    for name in [name for name in os.environ if name.lower() in {"http_proxy", "https_proxy", "all_proxy"}]:
+        monkeypatch_session.delenv(name)  # no proxy leads to this host's loopback
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     own = {
         "DO_NOT_TRACK": "1",
