@@ -183,12 +183,12 @@ class Site:
     async def end(self) -> None:
         """End every job that is left, with the last step of cancelling first."""
         submitted = [job for job in self.jobs if job.id]
-        steps = [*range(len(self.recipe.cancels))] * 10
+        deadline, step = time.monotonic() + 120, 0
         while left := await self._alive(submitted):
-            assert steps, "not in time"
-            step = steps.pop()
+            assert time.monotonic() < deadline, "not in time"
+            step = (step - 1) % len(self.recipe.cancels)
             await asyncio.gather(*(self.driver.cancel(job, step) for job in left))
-            await asyncio.sleep(0.3 * (10 - len(steps) // len(self.recipe.cancels)))
+            await asyncio.sleep(1)
         await asyncio.gather(*(self.driver.cleanup(job) for job in submitted))
 
     async def _alive(self, jobs: list[Job]) -> list[Job]:
