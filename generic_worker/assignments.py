@@ -116,7 +116,8 @@ class Assignments:
         """
         job, driver, flow_run = assignment.job, assignment.driver, assignment.flow_run
         try:
-            await flow_runs.save_pid(self._host.client, flow_run.id, job.pid)
+            if not await flow_runs.save_pid(self._host.client, flow_run.id, job.pid):
+                raise SubmitError("the flow run was deleted before its job was submitted.")
             if assignment.cancel.is_set():
                 raise SubmitError("the flow run was cancelled before its job was submitted.")
             await driver.submit(job, assignment.cancel)

@@ -63,9 +63,15 @@ def is_active(flow_run: FlowRun) -> bool:
     return state is not None and (state.is_pending() or state.is_running() or state.is_cancelling())
 
 
-async def save_pid(client: PrefectClient, flow_run_id: UUID, pid: str) -> None:
-    """Write down where a flow run's job is, before anything depends on it."""
-    await patiently(lambda: client.update_flow_run(flow_run_id, infrastructure_pid=pid))
+async def save_pid(client: PrefectClient, flow_run_id: UUID, pid: str) -> bool:
+    """Write down where a flow run's job is, before anything depends on it. Says whether the run is still there."""
+    try:
+        await patiently(lambda: client.update_flow_run(flow_run_id, infrastructure_pid=pid))
+    except httpx.HTTPStatusError as error:  # Prefect makes no ObjectNotFound of it in this call
+        if error.response.status_code == httpx.codes.NOT_FOUND:
+            return False
+        raise
+    return True
 
 
 async def report_end(client: PrefectClient, flow_run_id: UUID, message: str) -> State | None:

@@ -91,6 +91,13 @@ def monkeypatch_session():
         yield patch
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _interruptible():
+    """A worker takes SIGTERM for SIGINT, and inherits that this is ignored if a shell started us in the background."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.fixture(scope="session")
 def server(tmp_path_factory, monkeypatch_session):
     """A Prefect server of the tests' own; this process's own client uses it too."""
@@ -121,7 +128,7 @@ def server(tmp_path_factory, monkeypatch_session):
 class Pool:
     """A work pool with one deployment; its methods make flow runs and wait for what becomes of them."""
 
-    def __init__(self, server, name, template):
+    def __init__(self, server, name, template=None):
         self.server, self.name, self._template, self._deployment = server, name, template, None
 
     def _call(self, work):
@@ -137,13 +144,17 @@ class Pool:
         """Make the pool and its deployment."""
         from prefect.client.schemas.actions import WorkPoolCreate  # noqa: PLC0415 - it is slow to load
 
+        pool = WorkPoolCreate(name=self.name, type="generic", base_job_template=self._template)
+        self._call(lambda client: client.create_work_pool(pool))
+        return self.deploy()
+
+    def deploy(self):
+        """Make the deployment in a pool that is there."""
         flows = self.server.home / "flows"
         flows.mkdir(exist_ok=True)
         (flows / "work.py").write_text(FLOW)
 
         async def create(client):
-            pool = WorkPoolCreate(name=self.name, type="generic", base_job_template=self._template)
-            await client.create_work_pool(pool)
             flow_id = await client.create_flow_from_name("work")
             self._deployment = await client.create_deployment(
                 flow_id, self.name, work_pool_name=self.name, path=str(flows), entrypoint="work.py:work"
@@ -226,6 +237,12 @@ def make_pool(server):
         return Pool(server, name, template or base_job_template(load(recipe))).create()
 
     return make
+
+
+@pytest.fixture(scope="session")
+def existing_pool(server):
+    """A pool that is there already, with a deployment in it: existing_pool(name)."""
+    return lambda name: Pool(server, name).deploy()
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,98 @@
+"""Workers that stop, and flow runs that go, while jobs run: the jobs go on, and nothing is submitted twice."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+
+def processes_of(key):
+    """The processes of a job, by the mark in their environment."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if f"GENERIC_WORKER_JOB={key}".encode() in (folder / "environ").read_bytes():
+                found.append(int(folder.name))
+        except OSError:
+            continue
+    return found
+
+
+@pytest.fixture
+def gate(tmp_path):
+    """A job that notes its start and waits: its command, by exit code; a function that lets it go on; its starts."""
+    starts, opened = tmp_path / "starts", tmp_path / "opened"
+
+    def command(code):
+        return f"sh -c 'echo start >>{starts}; until [ -e {opened} ]; do sleep 0.1; done; exit {code}'"
+
+    return command, opened.touch, lambda: starts.read_text().splitlines()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_worker_that_stops_leaves_its_job_alone_and_the_next_takes_it_over(
+    make_pool, start_worker, until, gate, number
+):
+    command, open_gate, starts = gate
+    pool = make_pool(f"stopped-{number.name.lower()}")
+    with start_worker(pool.name) as worker:
+        run = pool.run(command=command(6))
+        job = pool.job(run)
+        until(lambda: processes_of(job.key) and starts(), 20)
+        worker.send_signal(number)
+        worker.wait(20)
+    assert processes_of(job.key)
+    assert pool.state(run) == "Submitting"
+
+    open_gate()
+    until(lambda: not processes_of(job.key), 20)
+    with start_worker(pool.name):
+        state = pool.ended(run)
+
+    assert state.message == f"The process job {job.id} ended as finished, exit code 6."
+    assert starts() == ["start"]
+
+
+def test_a_run_that_is_deleted_while_its_job_runs_does_not_trouble_the_worker(
+    server, make_pool, start_worker, until, gate
+):
+    command, open_gate, _ = gate
+    pool = make_pool("deleted")
+    with start_worker(pool.name) as worker:
+        run = pool.run(command=command(0))
+        job = pool.job(run)
+        until(lambda: processes_of(job.key), 20)
+        (place,) = server.home.glob(f"state/prefect-generic-worker/*/process/{job.key}")
+        pool.delete(run)
+        open_gate()
+        until(lambda: not place.exists(), 40)
+
+        next_run = pool.run(command="sh -c 'exit 7'")
+        assert pool.ended(next_run).message.endswith("exit code 7.")
+        assert worker.poll() is None
+        log = worker.log.read_text()
+    assert "Traceback" not in log
+
+
+def test_a_run_that_is_cancelled_while_no_worker_is_there_has_its_job_ended_by_the_next(
+    make_pool, start_worker, until, gate
+):
+    command, _, starts = gate
+    pool = make_pool("cancelled-meanwhile")
+    with start_worker(pool.name) as worker:
+        run = pool.run(command=command(0))
+        job = pool.job(run)
+        until(lambda: processes_of(job.key) and starts(), 20)
+        os.kill(worker.pid, signal.SIGKILL)
+        worker.wait(20)
+    pool.cancel(run)
+    with start_worker(pool.name):
+        asked = time.monotonic()
+        state = pool.ended(run, 40)
+
+    assert state.name == "Cancelled"
+    assert processes_of(job.key) == []
+    assert starts() == ["start"]
+    assert time.monotonic() - asked < 40
