@@ -112,12 +112,13 @@ def _status(recipe: Recipe, record: Record, job_id: str, key: str, remarks: list
     if found and key and found != key:
         remarks.append(
             f"job {job_id} carries the key {found!r}, not {key!r}: its id was given to another job, or the "
-            "site rewrites that field. Nothing is concluded from it."
+            "site rewrites that field."
         )
         return JobStatus(JobState.UNKNOWN, reason=f"carries the key {found!r}", foreign=True)
     word = record.get("state", "")
     exit_code, signal = _number(record.get("exit_code")), _signal(record.get("signal"))
-    status = JobStatus(JobState.UNKNOWN, word, _reason(record), exit_code, signal)
+    ours = bool(key) and found == key
+    status = JobStatus(JobState.UNKNOWN, word, _reason(record), exit_code, signal, ours=ours)
     name = state_of(recipe.states, word)
     if name is None:
         remarks.append(f"the state {word!r} is not listed in the recipe's states; it is taken as unknown until it is.")

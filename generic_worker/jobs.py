@@ -53,6 +53,7 @@ class JobStatus:
         exit_code: The exit code of the job's command, if known.
         signal: The number of the signal that ended the job, if known.
         foreign: Whether the id now belongs to somebody else's job, as far as its key says.
+        ours: Whether the answer carried the job's own key.
     """
 
     state: JobState
@@ -61,6 +62,7 @@ class JobStatus:
     exit_code: int | None = None
     signal: int | None = None
     foreign: bool = False
+    ours: bool = field(default=False, compare=False)
 
     def __str__(self) -> str:
         text = self.word or self.state.value

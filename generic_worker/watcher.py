@@ -48,6 +48,7 @@ class Watch:
         status: The last answer that was not unknown.
         changed: When the status last changed, in seconds of the monotonic clock.
         seen: When it was last shown alive, or in a state that we have no word for, likewise.
+        ours: Whether some answer carried its key: then another key under its id means that it is gone.
         foreign: Whether the last answer showed somebody else's job under its id.
         silent: Whether it was told that nothing is known of it at present.
         hurry: Whether the job is being ended: its end is to be noticed soon, and it may vanish at once.
@@ -61,6 +62,7 @@ class Watch:
     status: JobStatus = UNKNOWN
     changed: float = field(default_factory=time.monotonic)
     seen: float = -math.inf
+    ours: bool = False
     foreign: bool = False
     absences: int = 0
     absent_since: float = 0.0
@@ -240,7 +242,8 @@ class Watcher:
             watch.silent = False
             self.tell(watch, "The infrastructure answers again.")
         watch.foreign = status.foreign
-        if status.state is JobState.ABSENT:
+        watch.ours = watch.ours or status.ours
+        if status.state is JobState.ABSENT or (status.foreign and watch.ours):
             self._count_absence(watch, now)
             return
         if status.foreign:

@@ -157,8 +157,7 @@ def test_another_jobs_key_makes_an_id_unknown_and_says_so() -> None:
     assert answer.statuses["1"].state is JobState.UNKNOWN
     assert answer.statuses["2"].state is JobState.RUNNING
     assert answer.remarks == [
-        "job 1 carries the key 'theirs', not 'pf-1': its id was given to another job, or the site rewrites that field. "
-        "Nothing is concluded from it."
+        "job 1 carries the key 'theirs', not 'pf-1': its id was given to another job, or the site rewrites that field."
     ]
 
 

@@ -137,7 +137,7 @@ def test_an_id_that_was_given_to_another_job_is_never_cancelled(tmp_path: Path, 
 
     status, _ = play(tmp_path, script)
 
-    assert status == JobStatus(JobState.UNKNOWN)
+    assert status == JobStatus(JobState.ABSENT, "R")
     assert asked(tmp_path) == []
 
 

@@ -359,6 +359,24 @@ def test_an_id_that_was_given_to_another_job_ends_nothing_and_is_remarked_once(
 
 
 @pytest.mark.usefixtures("soon")
+def test_a_job_whose_id_was_given_to_another_after_it_had_answered_to_its_key_is_lost(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        write(tmp_path, "1|R|pf-1")
+        async with Watcher(LOG) as watcher:
+            driver = driver_of(LISTING, poll=0.1, lost_polls=3, lost_after=0.5)
+            watch = watcher.watch(a_job(tmp_path), driver, print)
+            await asyncio.sleep(0.5)
+            assert watch.ours
+            write(tmp_path, "1|CD|pf-other")
+            changed = time.monotonic()
+
+            assert (await ended(watch)).state is JobState.ABSENT
+            assert time.monotonic() - changed >= 0.5
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.usefixtures("soon")
 def test_an_unlisted_word_ends_nothing_and_is_remarked_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     async def scenario() -> None:
         write(tmp_path, "1|LEVITATING|pf-1")
