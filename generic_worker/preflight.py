@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from generic_worker.commands import find_program
 from generic_worker.errors import GenericWorkerError
+from generic_worker.programs import find_program
 from generic_worker.rendering import host_values, render
 
 if TYPE_CHECKING:

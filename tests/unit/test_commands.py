@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from generic_worker import commands
-from generic_worker.commands import Command, CommandResult, CommandRunner, base_environment, find_program
+from generic_worker import commands, spawning
+from generic_worker.commands import Command, CommandResult, CommandRunner
 from generic_worker.errors import CommandError, CommandNotFound
+from generic_worker.programs import base_environment, find_program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -648,8 +649,8 @@ print(json.dumps([outcome, left]))
 @pytest.mark.parametrize(
     ("limit", "outcome"),
     [
-        (1, ["CommandError", f"cannot start 'echo': can't start new thread. {commands._LIMITS}"]),
-        (2, ["CommandError", f"cannot start 'echo': Resource temporarily unavailable. {commands._LIMITS}"]),
+        (1, ["CommandError", f"cannot start 'echo': can't start new thread. {spawning.LIMITS}"]),
+        (2, ["CommandError", f"cannot start 'echo': Resource temporarily unavailable. {spawning.LIMITS}"]),
         (3, [0, "x\n"]),  # the program runs, but sh gets no threads
         (4, [0, "x\n"]),
         (5, [0, "x\n"]),
@@ -694,7 +695,7 @@ def test_a_worker_without_descriptors_gets_an_error_and_loses_nothing() -> None:
 
     asyncio.run(start())
 
-    assert set(outcomes) == {"x\n", f"cannot start 'echo': Too many open files. {commands._LIMITS}"}
+    assert set(outcomes) == {"x\n", f"cannot start 'echo': Too many open files. {spawning.LIMITS}"}
 
 
 def test_a_program_that_cannot_even_be_started_does_not_hold_up_its_caller(
