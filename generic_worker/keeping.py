@@ -142,11 +142,9 @@ class Keeper:
             for assignment in assignments:
                 if assignment.flow_run.id not in self._assignments:
                     self._adopt(assignment)
-            self._logger.info(
-                "Took over %d flow runs; %d others were handed back or settled.",
-                len(assignments),
-                len(settled),
-            )
+            if assignments or settled:
+                text = "Took over %d flow runs; %d others were handed back or settled."
+                self._logger.info(text, len(assignments), len(settled))
         if time.monotonic() - self._looked_back > _BROADEST_LOOK:
             self._looked_back = time.monotonic()
             for assignment in await self._recovery.cleaned_late(self._host.client, self._pool, online):

@@ -117,7 +117,9 @@ class GenericWorker(BaseWorker[GenericWorkerJobConfiguration, GenericWorkerVaria
 
     async def _check_pool(self) -> None:
         """Say what is wrong with the pool's recipe when it is new to this worker, not at the first run at midnight."""
-        written = self.work_pool.base_job_template["job_configuration"].get("recipe")
+        if self._work_pool is None:  # the API was down when this worker started
+            return
+        written = self._work_pool.base_job_template["job_configuration"].get("recipe")
         if written == self._checked_recipe:
             return
         self._checked_recipe = written
