@@ -213,11 +213,18 @@ class _Reader:
             key = event.value if isinstance(event, yaml.ScalarEvent) else "?"
             below = *path, key
             children += self._node(event, below), self._node(self._next(), below)
-            if message := _wrong_key(event, entries):
+            if message := _wrong_key(event, entries) or self._cut_off(event, path):
                 self._refuse(event, message, below if isinstance(event, yaml.ScalarEvent) else path)
             else:
                 entries[key] = _position(event), children[-1]
         return entries, children
+
+    def _cut_off(self, key: Any, path: Path) -> str | None:  # noqa: ANN401
+        """A key without a value between braces, of several words: the rest of a text that a comma has ended."""
+        after = self._text[key.end_mark.index :].lstrip()[:1]
+        if "?" in path or " " not in key.value or not key.implicit[0] or after not in {",", "}"}:
+            return None
+        return f"Between braces a comma ends a text, and {key.value!r} is a key of its own. Quote the whole text."
 
     def _alias(self, event: Any, path: Path) -> _Node:  # noqa: ANN401
         position = _position(event)
