@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from dataclasses import dataclass, field
 from signal import Signals
 from typing import TYPE_CHECKING, Protocol
@@ -15,7 +16,7 @@ from generic_worker import flow_runs
 from generic_worker.cancelling import end_job
 from generic_worker.errors import GenericWorkerError, SubmitError
 from generic_worker.events import emit_job_event
-from generic_worker.jobs import CLEANED, JobState, signal_name
+from generic_worker.jobs import CLEANED, JobReference, JobState, signal_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,13 +29,19 @@ if TYPE_CHECKING:
 
     from generic_worker.driver import Driver
     from generic_worker.jobs import Job, JobStatus
+    from generic_worker.submitting import Permit
     from generic_worker.watcher import Watch, Watcher
+
+_LATE = 10.0
+"""Seconds after which a submission asks first whether its job is still wanted. Many may be waiting for their turn."""
 _KNOWN_CAUSE_RE = re.compile(r"time|cancel|preempt|deadline|node|memory|oom", re.IGNORECASE)
 """Words of an infrastructure that say themselves why it killed a job."""
 
 
 class Host(Protocol):
     """What an assignment needs of its worker."""
+
+    name: str
 
     @property
     def client(self) -> PrefectClient:
@@ -102,7 +109,8 @@ class Assignments:
 
     def drop(self, assignment: Assignment) -> None:
         """Be responsible no longer. The job is left as it is."""
-        self._active.pop(assignment.flow_run.id, None)
+        if self._active.get(assignment.flow_run.id) is assignment:  # and not the run's next attempt
+            del self._active[assignment.flow_run.id]
         if assignment.watch is not None:
             self._watcher.forget(assignment.watch)
         if assignment.ending is not None:
@@ -118,9 +126,7 @@ class Assignments:
         try:
             if not await flow_runs.save_pid(self._host.client, flow_run.id, job.pid):
                 raise SubmitError("the flow run was deleted before its job was submitted.")
-            if assignment.cancel.is_set():
-                raise SubmitError("the flow run was cancelled before its job was submitted.")
-            await driver.submit(job, assignment.cancel)
+            await driver.submit(job, assignment.cancel, self._permit(assignment))
             await flow_runs.save_pid(self._host.client, flow_run.id, job.pid)
         except GenericWorkerError as error:
             if not (isinstance(error, SubmitError) and error.ambiguous):
@@ -129,6 +135,29 @@ class Assignments:
         finally:
             assignment.submitted.set()
         self._host.get_flow_run_logger(flow_run).info("Submitted as %s job %s.", job.recipe, job.id)
+
+    def _permit(self, assignment: Assignment) -> Permit:
+        """What says, when a submission's turn has come, whether the job is still wanted and not there yet."""
+        cancelled = "stop", "the flow run was cancelled before its job was submitted."
+        asked = time.time()  # a worker's host may have been suspended meanwhile, which a monotonic clock would not show
+
+        async def permit() -> tuple[str, str]:
+            nonlocal asked
+            if assignment.cancel.is_set():
+                return cancelled
+            if time.time() - asked < _LATE:
+                return "go", ""
+            flow_run = await flow_runs.read(self._host.client, assignment.flow_run.id)
+            asked = time.time()
+            if flow_run is None or flow_run.state is None:
+                return "stop", "the flow run was deleted before its job was submitted."
+            if flow_run.state.is_cancelling():
+                return cancelled
+            if not flow_runs.is_active(flow_run) or not _is_job_of(assignment.job, flow_run):
+                return "stop", f"the flow run is {flow_run.state.name} by now, or counts on another job."
+            return ("begun", "the flow run has begun.") if flow_run.state.is_running() else ("go", "")
+
+        return permit
 
     async def follow(self, assignment: Assignment) -> JobStatus:
         """Watch a submitted job to its end and report that. Returns the job's last status."""
@@ -176,10 +205,12 @@ class Assignments:
         """Report a job's end to Prefect, unless the flow run has done so itself; then clean up."""
         job, driver, flow_run = assignment.job, assignment.driver, assignment.flow_run
         logger = self._host.get_flow_run_logger(flow_run)
+        if await self._has_another_owner(flow_run):
+            return status
         if not (status.state is JobState.SUCCEEDED and await self._reported(assignment)):
             status = await driver.explain(job, status)
             message = end_message(job, status, ended_by_us=assignment.cancel.is_set())
-            reported = await flow_runs.report_end(self._host.client, flow_run.id, message)
+            reported = await flow_runs.report_end(self._host.client, flow_run.id, message, job.key)
             if reported is not None and reported.is_crashed():
                 logs = await driver.logs(job)
                 if logs:
@@ -190,8 +221,16 @@ class Assignments:
             if trouble:
                 logger.warning("Cleaning up after %s job %s failed: %s", job.recipe, job.id, trouble)
             job.fields[CLEANED] = "1"
-            await flow_runs.save_pid(self._host.client, flow_run.id, job.pid)
+            now = await flow_runs.read(self._host.client, flow_run.id)
+            if now is not None and _is_job_of(job, now):
+                await flow_runs.save_pid(self._host.client, flow_run.id, job.pid)
         return status
+
+    async def _has_another_owner(self, flow_run: FlowRun) -> bool:
+        """Whether another worker has taken a run over: one that took this one for dead, and now sees to the rest."""
+        now = await flow_runs.read(self._host.client, flow_run.id)
+        name = flow_runs.owner(now) if now is not None else None
+        return name not in {None, self._host.name}
 
     async def _reported(self, assignment: Assignment) -> bool:
         """Whether a flow run whose job ended well has said how it ended. Its report may still be on its way."""
@@ -201,6 +240,12 @@ class Assignments:
             if flow_run is None or not flow_runs.is_active(flow_run):
                 return True
         return False
+
+
+def _is_job_of(job: Job, flow_run: FlowRun) -> bool:
+    """Whether a job is what a flow run's pid names."""
+    reference = JobReference.parse(flow_run.infrastructure_pid or "")
+    return reference is not None and reference.key == job.key
 
 
 def end_message(job: Job, status: JobStatus, *, ended_by_us: bool = False) -> str:

@@ -12,7 +12,7 @@ from prefect.workers.base import BaseJobConfiguration, BaseVariables
 from pydantic import Field, PrivateAttr, field_validator
 
 from generic_worker.errors import GenericWorkerError, VariableError
-from generic_worker.flow_runs import patiently
+from generic_worker.flow_runs import job_key, patiently
 from generic_worker.jobs import Job
 from generic_worker.library import is_name, load
 from generic_worker.rendering import job_values
@@ -173,18 +173,3 @@ class GenericWorkerJobConfiguration(BaseJobConfiguration):
             },
         )
         return Job(key, values, self._recipe.name)
-
-
-def job_key(flow_run: FlowRun) -> str:
-    """A job's identity: the flow run, and the state from which it was picked up, so that each attempt has its own."""
-    attempt = flow_run.state_id or (flow_run.state.id if flow_run.state else None)
-    return f"pf-{flow_run.id.hex}-{_attempt(attempt) if attempt else '0'}"
-
-
-def is_attempt(key: str, state_id: UUID) -> bool:
-    """Whether a job's key was made when its flow run was picked up from a certain state."""
-    return key.endswith(f"-{_attempt(state_id)}")
-
-
-def _attempt(state_id: UUID) -> str:
-    return state_id.hex[-6:]

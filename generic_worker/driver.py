@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from generic_worker.commands import CommandResult, CommandRunner
     from generic_worker.recipe import Find, Operation, Recipe, Status
+    from generic_worker.submitting import Permit
 
 T = TypeVar("T")
 
@@ -73,6 +74,7 @@ class Driver:
         self._status_names = tuple(used_names(recipe, command) for command in recipe.statuses)
         # One command is always free to submit or cancel, however many ask for states.
         self._turns = asyncio.Semaphore(max(1, recipe.policy.commands - 1))
+        self._submissions = asyncio.Semaphore(recipe.policy.commands)
 
     @property
     def cleans_up(self) -> bool:
@@ -84,26 +86,31 @@ class Driver:
         value = compile_text(self.recipe.scope).value(values) if self.recipe.scope else None
         return "" if value is None else str(value)
 
-    async def submit(self, job: Job, stop: asyncio.Event | None = None) -> None:
+    async def submit(self, job: Job, stop: asyncio.Event | None = None, permit: Permit | None = None) -> None:
         """Submit a job: afterwards it has an id.
 
         Args:
             job: The job.
             stop: When it is set, a submission that has failed is not tried again.
+            permit: Asked before each try.
 
         Raises:
             GenericWorkerError: There is no job, or nobody can say whether there is (`SubmitError.ambiguous`).
         """
         self._prepare_directory(job)
-        await submit_job(self, job, stop)
+        await submit_job(self, job, stop, permit)
 
-    async def try_submit(self, job: Job) -> tuple[str, str]:
-        """Run the submit command once.
+    async def try_submit(self, job: Job, permit: Permit | None = None) -> tuple[str, str]:
+        """Run the submit command once, if that is permitted when its turn has come.
 
         Returns:
-            The outcome, as in `SubmitAnswer`; and what the command said. A submitted job has its id.
+            The outcome, as in `SubmitAnswer` or `Permit`; and what was said. A submitted job has its id.
         """
-        result = await self._run(self.recipe.submit, job.values)
+        async with self._submissions:
+            permission, why = await permit() if permit is not None else ("go", "")
+            if permission != "go":
+                return permission, why
+            result = await self._run(self.recipe.submit, job.values)
         answer = await self._read(result, partial(submit_answer, self.recipe.submit))
         if answer.outcome == "submitted":
             self.adopt(job, answer.fields)
@@ -115,19 +122,20 @@ class Driver:
         captured = self.recipe.submit.output.field_names - {"id", "key", "name"}
         job.fields = {name: record[name] for name in sorted(captured) if record.get(name)}
 
-    async def find(self, jobs: Sequence[Job]) -> tuple[set[Job], str]:
+    async def find(self, jobs: Sequence[Job]) -> tuple[set[Job], dict[Job, str]]:
         """Look jobs up by their keys; those found are given their ids.
 
         Returns:
-            The jobs that exist; and why the answer is not complete, empty if it is: then no others exist.
+            The jobs that exist; and those of which nobody can say so, with the reasons. No others exist.
         """
         command = self.recipe.find
-        if command is None or not jobs:
-            return set(), "" if command else "the recipe has no find"
+        if command is None:
+            return set(), dict.fromkeys(jobs, "the recipe has no find")
         groups = self._groups(jobs, used_names(self.recipe, command))
         answers = await asyncio.gather(*(self._find(group, command) for group in groups))
         found = {job for some, _ in answers for job in some}
-        return found, next((trouble for _, trouble in answers if trouble), "")
+        troubles = zip(groups, (trouble for _, trouble in answers), strict=True)
+        return found, {job: trouble for group, trouble in troubles if trouble for job in group if job not in found}
 
     async def _find(self, jobs: Sequence[Job], command: Find) -> tuple[set[Job], str]:
         keys = {job.key: job for job in jobs}

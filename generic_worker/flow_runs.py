@@ -6,6 +6,7 @@ A passing failure of the API is waited out: it never decides what becomes of a r
 from __future__ import annotations
 
 from functools import partial
+from itertools import pairwise
 from typing import TYPE_CHECKING, TypeVar
 
 import httpx
@@ -15,7 +16,7 @@ from prefect.utilities.engine import propose_state
 from tenacity import AsyncRetrying, retry_if_exception, wait_random_exponential
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable
     from uuid import UUID
 
     from prefect.client.orchestration import PrefectClient
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+OWNER = "prefect.worker.name"
+"""The label in which Prefect's worker says who has a flow run."""
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
@@ -63,6 +66,42 @@ def is_active(flow_run: FlowRun) -> bool:
     return state is not None and (state.is_pending() or state.is_running() or state.is_cancelling())
 
 
+def owner(flow_run: FlowRun) -> str | None:
+    """The name of the worker that has a flow run, if it has said so."""
+    name = flow_run.labels.get(OWNER)
+    return None if name is None else str(name)
+
+
+def job_key(flow_run: FlowRun) -> str:
+    """A job's identity: the flow run, and the state from which it was picked up, so that each attempt has its own."""
+    attempt = flow_run.state_id or (flow_run.state.id if flow_run.state else None)
+    return f"pf-{flow_run.id.hex}-{_attempt(attempt) if attempt else '0'}"
+
+
+def _attempt(state_id: UUID) -> str:
+    return state_id.hex[-6:]
+
+
+def is_outdated(key: str, states: Iterable[State]) -> bool:
+    """Whether a flow run was picked up again since its job of that key: it was suspended, retried or handed back.
+
+    Args:
+        key: The job's key.
+        states: The states that the flow run has been in. A flow that retries by itself is scheduled too, but is not
+            picked up again.
+    """
+    history = sorted(states, key=lambda state: state.timestamp)
+    own = next((at for at, state in enumerate(history) if key.endswith(f"-{_attempt(state.id)}")), len(history))
+    later = history[own:]
+    picked_up = sum(was.is_scheduled() and became.is_pending() for was, became in pairwise(later))
+    return picked_up > (1 if later and later[0].is_scheduled() else 0)
+
+
+async def counts_on(client: PrefectClient, flow_run_id: UUID, key: str) -> bool:
+    """Whether the job of that key is the one that a flow run counts on, or would be if it existed."""
+    return not is_outdated(key, await patiently(lambda: client.read_flow_run_states(flow_run_id)))
+
+
 async def save_pid(client: PrefectClient, flow_run_id: UUID, pid: str) -> bool:
     """Write down where a flow run's job is, before anything depends on it. Says whether the run is still there."""
     try:
@@ -74,10 +113,10 @@ async def save_pid(client: PrefectClient, flow_run_id: UUID, pid: str) -> bool:
     return True
 
 
-async def report_end(client: PrefectClient, flow_run_id: UUID, message: str) -> State | None:
-    """Report that a flow run's infrastructure has ended, if the run has not reported its own end.
+async def report_end(client: PrefectClient, flow_run_id: UUID, message: str, key: str) -> State | None:
+    """Report that a flow run's job has ended, if the run has not reported its own end.
 
-    Only a run that counts on its infrastructure is touched.
+    Only a run that counts on this job is touched, and not one that was picked up again since.
 
     Returns:
         The state that the run was given; None if it was left as it is, or is not there any more.
@@ -85,6 +124,8 @@ async def report_end(client: PrefectClient, flow_run_id: UUID, message: str) -> 
     while True:
         flow_run = await read(client, flow_run_id)
         if flow_run is None or flow_run.state is None or not is_active(flow_run):
+            return None
+        if not await counts_on(client, flow_run_id, key):
             return None
         end: State = Cancelled(message=message) if flow_run.state.is_cancelling() else Crashed(message=message)
         try:

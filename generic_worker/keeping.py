@@ -12,7 +12,7 @@ from prefect.client.schemas.objects import StateType
 
 from generic_worker import flow_runs
 from generic_worker.jobs import JobState
-from generic_worker.recovery import ACTIVE, is_abandoned, owner, runs_of_pool, workers_online
+from generic_worker.recovery import ACTIVE, is_abandoned, runs_of_pool, workers_online
 
 if TYPE_CHECKING:
     import logging
@@ -197,7 +197,7 @@ def _is_due(flow_run: FlowRun, assignment: Assignment) -> bool:
 
 def _is_forgotten(flow_run: FlowRun) -> bool:
     """Whether some worker picked a run up, died before it said who it was, and nobody can tell which it was."""
-    return not flow_run.infrastructure_pid and owner(flow_run) is None and _age(flow_run) > _FORGOTTEN_AGE
+    return not flow_run.infrastructure_pid and flow_runs.owner(flow_run) is None and _age(flow_run) > _FORGOTTEN_AGE
 
 
 def _age(flow_run: FlowRun) -> float:

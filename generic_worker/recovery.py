@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from datetime import datetime, timedelta, timezone
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
@@ -28,7 +29,6 @@ from prefect.utilities.engine import propose_state
 
 from generic_worker import flow_runs
 from generic_worker.assignments import Assignment
-from generic_worker.configuration import is_attempt
 from generic_worker.errors import GenericWorkerError
 from generic_worker.jobs import CLEANED, JobReference
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from prefect.client.orchestration import PrefectClient
     from prefect.client.schemas.objects import FlowRun
-    from prefect.types import DateTime
+    from prefect.types import DateTime, KeyValueLabels
 
     from generic_worker.configuration import GenericWorkerJobConfiguration
     from generic_worker.driver import Driver
@@ -46,8 +46,6 @@ if TYPE_CHECKING:
 ACTIVE = (StateType.PENDING, StateType.RUNNING, StateType.CANCELLING)
 _ENDED = (StateType.COMPLETED, StateType.FAILED, StateType.CRASHED, StateType.CANCELLED)
 _PAGE = 200
-_OWNER = "prefect.worker.name"
-"""The label in which Prefect's worker says who has a flow run."""
 _LOOK_BACK = timedelta(days=1)
 """How long ago a run may have ended for its job to be cleaned up after a restart."""
 
@@ -77,15 +75,9 @@ async def workers_online(client: PrefectClient, pool: str) -> set[str]:
     return {worker.name for worker in workers if worker.status is WorkerStatus.ONLINE}
 
 
-def owner(flow_run: FlowRun) -> str | None:
-    """The name of the worker that has a flow run, if it has said so."""
-    name = flow_run.labels.get(_OWNER)
-    return None if name is None else str(name)
-
-
 def is_abandoned(flow_run: FlowRun, me: str, online: set[str]) -> bool:
     """Whether the worker of a flow run is gone. A run that names none is somebody's while anybody else is there."""
-    name = owner(flow_run)
+    name = flow_runs.owner(flow_run)
     if name is None:
         return not online - {me}
     return name == me or name not in online
@@ -113,6 +105,7 @@ class Recovery:
         self._driver = driver
         self._warn = warn
         self._warned: set[str] = set()
+        self._nameless: dict[str, float] = {}
 
     async def take_over(self, client: PrefectClient, runs: Sequence[FlowRun]) -> tuple[list[Assignment], list[FlowRun]]:
         """Take over abandoned active runs.
@@ -138,24 +131,20 @@ class Recovery:
         never_submitted = [run for run, _ in answers if run is not None]
         settled += [run for run in never_submitted if await self._hand_back(client, run)]
         for assignment in taken:
-            await flow_runs.patiently(
-                partial(client.update_flow_run_labels, assignment.flow_run.id, {_OWNER: self._name})
-            )
+            await self._claim(client, assignment)
         return taken, settled
+
+    async def _claim(self, client: PrefectClient, assignment: Assignment) -> None:
+        """Say that a run is this worker's now. Of two that say so, the last one has it."""
+        label: KeyValueLabels = {flow_runs.OWNER: self._name}
+        await flow_runs.patiently(partial(client.update_flow_run_labels, assignment.flow_run.id, label))
 
     async def _was_submitted(self, client: PrefectClient, flow_run: FlowRun) -> bool:
         """Whether a run's pid belongs to its present attempt. One that is being retried still has that of the last."""
         if not flow_run.infrastructure_pid:
             return False
         reference = JobReference.parse(flow_run.infrastructure_pid)
-        if reference is None or flow_run.state is None or not flow_run.state.is_pending():
-            return True
-        history = sorted(
-            await flow_runs.patiently(lambda: client.read_flow_run_states(flow_run.id)),
-            key=lambda state: state.timestamp,
-        )
-        last = max((index for index, state in enumerate(history) if state.is_scheduled()), default=0)
-        return any(is_attempt(reference.key, state.id) for state in history[last:])
+        return reference is None or await flow_runs.counts_on(client, flow_run.id, reference.key)
 
     async def cleaned_late(self, client: PrefectClient, pool: str, online: set[str]) -> list[Assignment]:
         """Runs that ended by themselves while nobody watched, and whose jobs were not cleaned up."""
@@ -163,7 +152,10 @@ class Recovery:
         runs = [run for run in await runs_of_pool(client, pool, _ENDED, since) if is_abandoned(run, self._name, online)]
         runs = [run for run in runs if run.infrastructure_pid and f"{CLEANED}=1" not in run.infrastructure_pid]
         found = [await self._assignment(run) for run in runs]
-        return [assignment for assignment in found if assignment and assignment.job.id and assignment.driver.cleans_up]
+        wanted = [one for one in found if one and one.job.id and one.driver.cleans_up]
+        for assignment in wanted:
+            await self._claim(client, assignment)
+        return wanted
 
     async def _assignment(self, flow_run: FlowRun) -> Assignment | None:
         """What a flow run's pid says of its job; None when it has none of ours, or one that lives elsewhere."""
@@ -205,23 +197,27 @@ class Recovery:
                 for assignment in group:
                     message = f"The worker stopped while it submitted this run, and {driver.recipe.name} has no find."
                     hint = f"The job may exist: look for the key {assignment.job.key}."
-                    await flow_runs.report_end(client, assignment.flow_run.id, f"{message} {hint}")
+                    await flow_runs.report_end(client, assignment.flow_run.id, f"{message} {hint}", assignment.job.key)
                 settled += [assignment.flow_run for assignment in group]
                 continue
             jobs = [assignment.job for assignment in group]
             found, trouble = await driver.find(jobs)
-            if len(found) < len(jobs) and not trouble:
-                await asyncio.sleep(driver.recipe.policy.visible_after)
-                again, trouble = await driver.find([job for job in jobs if job not in found])
-                found |= again
             for assignment in group:
                 if assignment.job in found:
                     await flow_runs.save_pid(client, assignment.flow_run.id, assignment.job.pid)
                     located.append(assignment)
-                elif not trouble and await self._hand_back(client, assignment.flow_run):
+                elif assignment.job in trouble or self._is_undecided(assignment):
+                    continue
+                elif await self._hand_back(client, assignment.flow_run):
                     assignment.driver.discard(assignment.job)
                     settled.append(assignment.flow_run)
         return located, settled
+
+    def _is_undecided(self, assignment: Assignment) -> bool:
+        """Whether a job may be about to appear: the command that submits it outlives a worker that is killed."""
+        recipe, now = assignment.driver.recipe, time.monotonic()
+        waited = now - self._nameless.setdefault(assignment.job.key, now)
+        return waited < recipe.submit.timeout + recipe.policy.visible_after
 
     async def _hand_back(self, client: PrefectClient, flow_run: FlowRun) -> bool:
         """Give a run that was never submitted to whichever worker asks next. Says whether anything was done."""
@@ -229,7 +225,8 @@ class Recovery:
         if state is None or state.is_running():
             return False  # somebody executes it by other means
         if state.is_cancelling():
-            await flow_runs.report_end(client, flow_run.id, "The flow run was cancelled before its job was submitted.")
+            message = "The flow run was cancelled before its job was submitted."
+            await flow_runs.report_end(client, flow_run.id, message, flow_runs.job_key(flow_run))
             return True
         try:
             await flow_runs.patiently(

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import random
 import time
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from generic_worker.errors import SubmitError
@@ -19,45 +20,54 @@ if TYPE_CHECKING:
 _FIRST_WAIT, _LONGEST_WAIT = 2.0, 300.0
 """Seconds between two tries, at first and at most."""
 
+Permit = Callable[[], Awaitable[tuple[str, str]]]
+"""Asked when a submission's turn has come: `go`, `begun` (the job is there already) or `stop`; and why."""
+
 
 class Submitter(Protocol):
     """What submitting needs of a driver."""
 
     recipe: Recipe
 
-    async def try_submit(self, job: Job) -> tuple[str, str]:
-        """Run the submit command once; returns the outcome and what was said."""
+    async def try_submit(self, job: Job, permit: Permit | None = None) -> tuple[str, str]:
+        """Run the submit command once, if that is permitted; returns the outcome and what was said."""
 
-    async def find(self, jobs: Sequence[Job]) -> tuple[set[Job], str]:
-        """Look jobs up by their keys; returns those that exist, and why the answer is not complete."""
+    async def find(self, jobs: Sequence[Job]) -> tuple[set[Job], dict[Job, str]]:
+        """Look jobs up by their keys; returns those that exist, and why others could not be looked up."""
 
     def discard(self, job: Job) -> None:
         """Remove what was prepared for a job."""
 
 
-async def submit_job(driver: Submitter, job: Job, stop: asyncio.Event | None = None) -> None:
+async def submit_job(
+    driver: Submitter, job: Job, stop: asyncio.Event | None = None, permit: Permit | None = None
+) -> None:
     """Submit a job until there is exactly one, or none for certain.
 
     Args:
         driver: Runs the commands.
         job: The job.
         stop: When it is set, a submission that has failed is not tried again.
+        permit: Asked before each try.
 
     Raises:
-        SubmitError: The infrastructure refused the job, or nobody can say whether it exists.
+        SubmitError: It was not permitted, the infrastructure refused the job, or nobody can say whether it exists.
     """
     name, give_up = driver.recipe.name, time.monotonic() + driver.recipe.policy.retry_for
     for wait in _waits(_FIRST_WAIT):
-        outcome, said = await driver.try_submit(job)
+        outcome, said = await driver.try_submit(job, permit)
         if outcome == "submitted":
             return
-        if outcome == "refused":
+        if outcome in {"refused", "stop"}:  # before another try it was proven that there is none
             driver.discard(job)
-            raise SubmitError(f"{name}: submit: {said}")
+            raise SubmitError(said if outcome == "stop" else f"{name}: submit: {said}")
         if driver.recipe.find is not None:
             if await _exists(driver, job):
                 return
-        elif outcome == "ambiguous":
+            if outcome == "begun":  # so it is there, whatever the answer says
+                await asyncio.sleep(wait)
+                continue
+        elif outcome in {"ambiguous", "begun"}:
             may_exist = f"The job may exist: look for {job.key}."
             raise SubmitError(f"{name}: submit: no job id. {may_exist}\n{said}", ambiguous=True)
         if time.monotonic() + wait > give_up or (stop is not None and stop.is_set()):

@@ -251,8 +251,8 @@ class GenericWorker(BaseWorker[GenericWorkerJobConfiguration, GenericWorkerVaria
             raise InfrastructureNotAvailable(f"{pid!r} lives at {job.scope!r}, and this worker is at {here!r}.")
         if not job.id:
             found, trouble = await driver.find([job])
-            if not found and trouble:
-                raise InfrastructureNotAvailable(f"{pid!r}: the job cannot be looked up: {trouble}")
+            if trouble:
+                raise InfrastructureNotAvailable(f"{pid!r}: the job cannot be looked up: {trouble[job]}")
             if not found:
                 raise InfrastructureNotFound(f"{pid!r}: no job has this key.")
         watch = self._watcher.watch(job, driver, lambda news: self._logger.info("%s: %s", pid, news))
@@ -287,9 +287,10 @@ class GenericWorker(BaseWorker[GenericWorkerJobConfiguration, GenericWorkerVaria
             self._submitting_flow_run_ids.discard(flow_run.id)
 
     async def _give_worker_labels_to_flow_run(self, flow_run_id: UUID) -> None:
-        """Label a flow run. Prefect makes a run Crashed when this fails; labels are not worth that."""
+        """Say whose a flow run is. Prefect makes a run Crashed when this fails; it is not worth that."""
+        label = super()._give_worker_labels_to_flow_run
         try:
-            await super()._give_worker_labels_to_flow_run(flow_run_id)
+            await flow_runs.patiently(lambda: label(flow_run_id))
         except Exception as error:  # noqa: BLE001 - whatever it is, the run is what counts
             self._logger.warning("Flow run %s could not be labelled: %s", flow_run_id, error)
 
@@ -298,7 +299,7 @@ class GenericWorker(BaseWorker[GenericWorkerJobConfiguration, GenericWorkerVaria
     ) -> None:
         """Report a crash, but never over a run that is being cancelled, was rescheduled, or has reported its end."""
         try:
-            state = await flow_runs.report_end(client or self.client, flow_run.id, message)
+            state = await flow_runs.report_end(client or self.client, flow_run.id, message, flow_runs.job_key(flow_run))
         except Exception:  # noqa: BLE001 - a worker must not fall over one run, and the next round looks at it again
             self.get_flow_run_logger(flow_run).exception("Failed to update the state of flow run '%s'", flow_run.id)
         else:

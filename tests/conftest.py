@@ -112,6 +112,7 @@ def server(tmp_path_factory, monkeypatch_session):
         "PREFECT_HOME": str(home),
         "PREFECT_PROFILES_PATH": str(home / "profiles.toml"),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_CONCURRENCY_INITIAL_DEPLOYMENT_LEASE_DURATION": "30",
         "PREFECT_WORKER_QUERY_SECONDS": "1",
         "PREFECT_WORKER_HEARTBEAT_SECONDS": "5",
         "XDG_STATE_HOME": str(home / "state"),
@@ -128,8 +129,8 @@ def server(tmp_path_factory, monkeypatch_session):
 class Pool:
     """A work pool with one deployment; its methods make flow runs and wait for what becomes of them."""
 
-    def __init__(self, server, name, template=None):
-        self.server, self.name, self._template, self._deployment = server, name, template, None
+    def __init__(self, server, name, template=None, limit=None):
+        self.server, self.name, self._template, self._limit, self._deployment = server, name, template, limit, None
 
     def _call(self, work):
         from prefect.client.orchestration import get_client  # noqa: PLC0415 - it is slow to load
@@ -157,7 +158,12 @@ class Pool:
         async def create(client):
             flow_id = await client.create_flow_from_name("work")
             self._deployment = await client.create_deployment(
-                flow_id, self.name, work_pool_name=self.name, path=str(flows), entrypoint="work.py:work"
+                flow_id,
+                self.name,
+                work_pool_name=self.name,
+                path=str(flows),
+                entrypoint="work.py:work",
+                concurrency_limit=self._limit,
             )
 
         self._call(create)
@@ -194,7 +200,11 @@ class Pool:
         """Ask for a flow run to be cancelled, as the UI does."""
         from prefect.states import Cancelling  # noqa: PLC0415 - it is slow to load
 
-        self._call(lambda client: client.set_flow_run_state(flow_run_id, Cancelling()))
+        self.set_state(flow_run_id, Cancelling())
+
+    def set_state(self, flow_run_id, state):
+        """Give a flow run another state."""
+        self._call(lambda client: client.set_flow_run_state(flow_run_id, state))
 
     def delete(self, flow_run_id):
         """Delete a flow run."""
@@ -229,12 +239,15 @@ class Pool:
 
 @pytest.fixture(scope="session")
 def make_pool(server):
-    """Make a work pool: make_pool(name, recipe), with a recipe's name or mapping, or make_pool(name, template=...)."""
+    """Make a work pool: make_pool(name, recipe), with a recipe's name or mapping, or make_pool(name, template=...).
+
+    `limit` is how many runs of its deployment may be active at once.
+    """
     from generic_worker.library import load  # noqa: PLC0415 - after the server's settings
     from generic_worker.template import base_job_template  # noqa: PLC0415 - as above
 
-    def make(name, recipe="process", template=None):
-        return Pool(server, name, template or base_job_template(load(recipe))).create()
+    def make(name, recipe="process", template=None, limit=None):
+        return Pool(server, name, template or base_job_template(load(recipe)), limit).create()
 
     return make
 

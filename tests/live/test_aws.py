@@ -157,9 +157,9 @@ def test_a_job_is_submitted_found_by_its_key_and_followed_to_its_end(site):
         await site.driver.submit(job)
         submitted, job.id = job.id, ""
 
-        assert await site.driver.find([job]) == ({job}, "")
+        assert await site.driver.find([job]) == ({job}, {})
         assert job.id == submitted
-        assert await site.driver.find([other]) == (set(), "")
+        assert await site.driver.find([other]) == (set(), {})
         assert (await site.until(job, JobState.SUCCEEDED)).word in {"STOPPED", "SUCCEEDED"}
 
     asyncio.run(scenario())

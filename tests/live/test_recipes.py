@@ -366,7 +366,7 @@ def test_a_job_is_found_by_its_key_and_submitting_it_again_makes_no_job_that_nob
         lost.id = ""
         outcome, said = await site.driver.try_submit(lost)
         assert outcome in {"submitted", "transient"}, said
-        assert (await site.driver.find([lost, stranger])) == ({lost}, "")
+        assert (await site.driver.find([lost, stranger])) == ({lost}, {})
         assert not stranger.id
 
     async def found(job: Job) -> bool:

@@ -1,5 +1,5 @@
 import asyncio
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 from prefect.client.schemas.objects import FlowRun
@@ -15,8 +15,6 @@ from generic_worker.configuration import (
     GenericWorkerJobConfiguration,
     GenericWorkerVariables,
     checked_variables,
-    is_attempt,
-    job_key,
 )
 from generic_worker.errors import RecipeError, VariableError
 from generic_worker.library import load
@@ -47,22 +45,6 @@ def prepared(run=None, **fields):
     configuration = GenericWorkerJobConfiguration(recipe=RECIPE, **fields)
     configuration.prepare_for_flow_run(run or flow_run())
     return configuration
-
-
-def test_a_jobs_key_is_short_and_plain_and_belongs_to_one_attempt():
-    run = flow_run()
-    key = job_key(run)
-
-    assert key == f"pf-{run.id.hex}-{run.state_id.hex[-6:]}"
-    assert len(key) <= 63
-    assert is_attempt(key, run.state_id)
-    assert not is_attempt(key, UUID(int=run.state_id.int ^ 1))
-
-
-def test_another_attempt_of_the_same_run_has_another_key():
-    run = flow_run()
-
-    assert job_key(run) != job_key(run.model_copy(update={"state_id": uuid4()}))
 
 
 def test_variables_have_their_values_their_defaults_or_none():

@@ -170,6 +170,41 @@ def test_nothing_is_tried_again_for_a_run_that_is_being_cancelled(
     assert lines(tmp_path / "submitted") == ["pf-1"]
 
 
+def permitted(tmp_path: Path, text: str, answers: list[tuple[str, str]]) -> Job:
+    """Submit with a command that fails, and with a permit that gives certain answers, one per try."""
+    (tmp_path / "submit").write_text("echo try again >&2; exit 1")
+    job, given = a_job(tmp_path), iter(answers)
+    job.id = ""
+
+    async def permit() -> tuple[str, str]:
+        return next(given)
+
+    asyncio.run(driver_of(text).submit(job, None, permit))
+    return job
+
+
+def test_each_try_asks_whether_the_job_is_still_wanted(tmp_path: Path) -> None:
+    with pytest.raises(SubmitError, match=r"^nobody wants it$") as error:
+        permitted(tmp_path, SUBMIT, [("go", ""), ("go", ""), ("stop", "nobody wants it")])
+
+    assert lines(tmp_path / "submitted") == ["pf-1", "pf-1"]
+    assert not error.value.ambiguous
+
+
+def test_a_job_whose_flow_has_begun_is_looked_for_until_it_is_found_and_not_submitted_again(tmp_path: Path) -> None:
+    (tmp_path / "find").write_text("[ $(wc -l <looked) -lt 5 ] || echo '41|pf-1'")
+
+    assert permitted(tmp_path, SUBMIT + FIND, [("go", ""), ("begun", ""), ("begun", "")]).id == "41"
+    assert lines(tmp_path / "submitted") == ["pf-1"]
+
+
+def test_a_job_whose_flow_has_begun_may_exist_when_it_cannot_be_looked_for(tmp_path: Path) -> None:
+    with pytest.raises(SubmitError, match="The job may exist") as error:
+        permitted(tmp_path, SUBMIT, [("go", ""), ("begun", "the flow run has begun.")])
+
+    assert error.value.ambiguous
+
+
 def test_trying_again_has_an_end(tmp_path: Path) -> None:
     with pytest.raises(SubmitError, match=r"It is not tried again. The job may exist: look for pf-1.$"):
         submit(tmp_path, SUBMIT.replace("retry_for: 5", "retry_for: 0.3"), "echo try again; exit 1")
@@ -370,16 +405,17 @@ def test_find_looks_for_many_keys_and_says_whether_its_answer_is_full(tmp_path: 
     (tmp_path / "find").write_text("echo '41|pf-1'; echo '43|pf-3'")
     found, trouble = asyncio.run(driver_of(text).find(jobs))
 
-    assert ({job.key: job.id for job in found}, trouble) == ({"pf-1": "41", "pf-3": "43"}, "")
+    assert ({job.key: job.id for job in found}, trouble) == ({"pf-1": "41", "pf-3": "43"}, {})
     assert len(lines(tmp_path / "looked")) == 1
 
     (tmp_path / "find").write_text("echo '41|pf-1'; exit 3")
     found, trouble = asyncio.run(driver_of(text).find(jobs))
 
     assert [job.key for job in found] == ["pf-1"]
-    assert trouble.startswith("test: find: exit code 3: `")
-    assert asyncio.run(driver_of(SUBMIT).find(jobs)) == (set(), "the recipe has no find")
-    assert asyncio.run(driver_of(text).find([])) == (set(), "")
+    assert set(trouble) == set(jobs) - found
+    assert all(text.startswith("test: find: exit code 3: `") for text in trouble.values())
+    assert asyncio.run(driver_of(SUBMIT).find(jobs)) == (set(), dict.fromkeys(jobs, "the recipe has no find"))
+    assert asyncio.run(driver_of(text).find([])) == (set(), {})
 
 
 VERBS = """

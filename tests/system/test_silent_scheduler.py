@@ -1,0 +1,161 @@
+"""A scheduler that falls silent, and workers that do: nothing is guessed, nothing is lost, nothing is done twice."""
+
+import os
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import yaml
+
+FAKES = Path(__file__).parents[1] / "fakes"
+
+
+class Scheduler:
+    """tests/fakes/faulty, and a recipe for it that notes each clean-up, which then fails."""
+
+    def __init__(self, place):
+        self.place = place
+        self.env = {"FAULTY_DIR": str(place), "PATH": f"{FAKES}:{os.environ['PATH']}"}
+        self.recipe = yaml.safe_load((FAKES / "faulty.yaml").read_text())
+        self.recipe["cleanup"] = {"run": f'echo "$job_key" >>{place}/cleaned; echo no broom >&2; exit 1'}
+
+    def faults(self, text):
+        (self.place / "faults").write_text(text)
+
+    def gated(self, gate, code):
+        """A job that runs until a gate opens. Of two gates, the first job waits for the first."""
+        first, second = (*gate.split(), gate)[:2]
+        choice = f"mkdir {self.place}/{first}-taken && gate={first} || gate={second}"
+        return f"sh -c '{choice}; until [ -e {self.place}/$gate ]; do sleep 0.2; done; exit {code}'"
+
+    def open(self, gate):
+        (self.place / gate).touch()
+
+    def _lines(self, name):
+        path = self.place / name
+        return path.read_text().splitlines() if path.exists() else []
+
+    def submissions(self):
+        """How often each key was submitted."""
+        return Counter(line.split()[0] for line in self._lines("submissions"))
+
+    def cleanups(self):
+        """How often each key was cleaned up."""
+        return Counter(self._lines("cleaned"))
+
+    def calls(self, verb):
+        """How often a command was called."""
+        return sum(line.split()[1] == verb for line in self._lines("calls"))
+
+    def left(self):
+        """The jobs that have not ended."""
+        return [path.name for path in (self.place / "jobs").iterdir() if not (path / "ended").exists()]
+
+
+@pytest.fixture
+def scheduler(tmp_path):
+    return Scheduler(tmp_path)
+
+
+def test_a_silent_scheduler_changes_no_run_and_is_told_of_once(scheduler, make_pool, start_worker, until):
+    pool = make_pool("silent", scheduler.recipe)
+    with start_worker(pool.name, env=scheduler.env) as worker:
+        waiting = pool.run(wait=3600)
+        running = pool.run(command=scheduler.gated("late", 4))
+        ending = pool.run(command=scheduler.gated("early", 5))
+        until(lambda: pool.logs(ending).count("is ACTIVE.") and pool.logs(running).count("is ACTIVE."), 40)
+        states = {run: pool.read(run).state.id for run in (waiting, running, ending)}
+        scheduler.faults("list.down=1 find.down=1")
+        scheduler.open("early")
+        time.sleep(20)  # far more than lost_polls and lost_after ask for
+        assert states == {run: pool.read(run).state.id for run in states}
+
+        scheduler.faults("")
+        assert pool.ended(ending, 60).message == f"The faulty job {pool.job(ending).id} ended as ENDED, exit code 5."
+        assert states[running] == pool.read(running).state.id
+        scheduler.open("late")
+        assert pool.ended(running).message.endswith("exit code 4.")
+        pool.cancel(waiting)
+        assert pool.ended(waiting, 10).name == "Cancelled"
+        until(lambda: "no broom" in pool.logs(waiting), 20)
+        log, told = worker.log.read_text(), pool.logs(waiting)
+    assert told.count("scheduler unreachable") == 1
+    assert log.count("faulty: the infrastructure answers again.") == 1
+    assert pool.state(waiting) == "Cancelled"
+    assert set(scheduler.cleanups().values()) == {1}
+    assert scheduler.left() == []
+
+
+def test_a_run_that_is_cancelled_while_it_is_submitted_leaves_no_job(scheduler, make_pool, start_worker, until):
+    pool = make_pool("hasty", scheduler.recipe)
+    scheduler.faults("submit.mute=1")
+    with start_worker(pool.name, env=scheduler.env):
+        run = pool.run(command="sleep 3600")
+        until(scheduler.submissions, 20)
+        pool.cancel(run)
+        state = pool.ended(run, 30)
+        assert state.name == "Cancelled"
+        until(lambda: scheduler.left() == [], 20)
+    assert list(scheduler.submissions().values()) == [1]
+
+
+def test_two_workers_share_a_pool_and_one_takes_over_what_the_other_leaves(scheduler, make_pool, start_worker, until):
+    pool, number = make_pool("shared", scheduler.recipe), 24
+    with (
+        start_worker(pool.name, "other", env=scheduler.env) as first,
+        start_worker(pool.name, "another", env=scheduler.env) as second,
+    ):
+        runs = [pool.run(command=scheduler.gated("go", 3)) for _ in range(number)]
+        until(lambda: len(scheduler.submissions()) == number, 60)
+        owners = Counter(pool.read(run).labels["prefect.worker.name"] for run in runs)
+        first.kill()
+        first.wait()
+        listed = scheduler.calls("list")
+        taken = f"Took over {owners['other']} flow runs"
+        until(lambda: not owners["other"] or taken in second.log.read_text(), 90)
+        polls = scheduler.calls("list") - listed
+        scheduler.open("go")
+        states = [pool.ended(run, 60) for run in runs]
+        until(lambda: len(scheduler.cleanups()) == number, 30)
+    assert {state.name for state in states} == {"Crashed"}
+    assert all(state.message.endswith("exit code 3.") for state in states)
+    assert set(scheduler.submissions().values()) == {1}
+    assert set(scheduler.cleanups().values()) == {1}
+    assert polls < 60, "a poll every two seconds"
+
+
+def test_a_run_that_was_suspended_counts_on_its_new_job_and_not_on_the_old_one(
+    scheduler, make_pool, start_worker, until
+):
+    from prefect.states import Scheduled, Suspended  # noqa: PLC0415 - after the server's settings
+
+    pool = make_pool("suspended", scheduler.recipe)
+    with start_worker(pool.name, env=scheduler.env):
+        run = pool.run(command=scheduler.gated("old new", 3))
+        old = pool.job(run)
+        pool.set_state(run, Suspended())
+        pool.set_state(run, Scheduled(name="Resuming"))
+        new = until(lambda: (job := pool.job(run)) != old and job, 30)
+        until(lambda: f"faulty job {new.id} is ACTIVE" in pool.logs(run), 20)
+
+        scheduler.open("old")
+        until(lambda: scheduler.cleanups()[old.key], 20)
+        assert pool.state(run) == "Submitting"
+        assert pool.job(run) == new
+        scheduler.open("new")
+        assert pool.ended(run).message == f"The faulty job {new.id} ended as ENDED, exit code 3."
+        until(lambda: "cleaned=1" in pool.read(run).infrastructure_pid, 20)
+    assert set(scheduler.cleanups().values()) == {1}
+
+
+def test_a_job_that_waits_for_long_keeps_the_slot_of_its_run(scheduler, server, make_pool, start_worker, until):
+    pool = make_pool("leased", scheduler.recipe, limit=1)
+    with start_worker(pool.name, env=scheduler.env):
+        first = pool.run(wait=46, command="true")  # a lease is one of 30 s here, looked after every 15 s
+        pool.job(first)
+        second = pool.run(command="true")
+        until(lambda: pool.state(second) == "AwaitingConcurrencySlot", 20)
+        while not pool.read(first).state.is_final():
+            assert pool.state(second) == "AwaitingConcurrencySlot"
+            time.sleep(0.5)
