@@ -40,6 +40,11 @@ app = App(name="generic-worker", help="Write, check and try recipes for the gene
 Json = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON, for programs.")]
 Reference = Annotated[str, Parameter(help="A recipe's name, the path of its file, or - for standard input.")]
 
+Assignments = Annotated[
+    list[str] | None,
+    Parameter(name="--set", negative="", help="name=value: a variable, env.NAME, labels.NAME, name or command."),
+]
+
 _STDIN = "<stdin>"
 """What stands for `-`, which the parser would take for an option."""
 
@@ -193,10 +198,7 @@ def render(
     verb: Annotated[str | None, Parameter(help="The command, such as submit or status[1]; all when left out.")] = None,
     /,
     *,
-    assignments: Annotated[
-        list[str] | None,
-        Parameter(name="--set", negative="", help="name=value: a variable, env.NAME, labels.NAME, name or command."),
-    ] = None,
+    assignments: Assignments = None,
     as_json: Json = False,
 ) -> None:
     """Show exactly what would run for a made-up job: commands, input, environment, files. Secrets are masked."""
@@ -236,6 +238,33 @@ def parse(  # noqa: PLR0913 - an option each
     output = examples.printed(loaded.recipe, stdout, errors, exit_code)
     data = reports.reading(loaded.recipe, command, output, jobs.split(",") if jobs else None)
     _print_json(data) if as_json else _print(reports.reading_text(data))
+
+
+@app.command(name="try")
+def try_recipe(
+    recipe: Reference,
+    /,
+    *,
+    assignments: Assignments = None,
+    waiting: Annotated[
+        list[str] | None,
+        Parameter(negative="", help="name=value: a variable with which a job waits, to try to cancel one that does."),
+    ] = None,
+    timeout: Annotated[float, Parameter(help="Seconds in which each job must have got through.")] = 300.0,
+    as_json: Json = False,
+) -> int:
+    """Try a recipe with real jobs on your infrastructure: what holds, what does not, and where to look."""
+    loaded = _load(recipe)
+    given, common = reports.given_values(loaded.recipe, assignments or [])
+    held_back, _ = reports.given_values(loaded.recipe, waiting or [])
+    env = {name.removeprefix("env."): value for name, value in common.items() if name.startswith("env.")}
+    variables = checked_variables(loaded.recipe, given)
+    checked_variables(loaded.recipe, {**given, **held_back})
+    trying = import_module("generic_worker.trial_report")  # it loads what runs commands
+    code: int = trying.try_recipe(
+        loaded.recipe, variables, env=env, waiting=held_back, timeout=timeout, as_json=as_json
+    )
+    return code
 
 
 @app.command
