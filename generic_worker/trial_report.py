@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from generic_worker.trial import Trial
+from generic_worker.trial_steps import run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -30,25 +31,21 @@ _TIMES = {
 }
 
 
-def try_recipe(
-    recipe: Recipe,
-    variables: Mapping[str, Any],
-    *,
-    env: Mapping[str, str],
-    waiting: Mapping[str, Any],
-    timeout: float,
-    as_json: bool,
-) -> int:
+def try_recipe(recipe: Recipe, variables: Mapping[str, Any], *, as_json: bool, **options: Any) -> int:  # noqa: ANN401
     """Try a recipe on the infrastructure that it is for.
+
+    Args:
+        recipe: The recipe.
+        variables: The values of all its variables.
+        as_json: Whether the report is JSON.
+        options: `env`, `waiting` and `timeout`, as `Trial` has them.
 
     Returns:
         An exit code: 0 when the recipe holds, 1 when it does not or a job is left, 128 + N after the signal N.
     """
     console = Console(stderr=True, highlight=False)
     with console.status(f"Trying {recipe.name} with real jobs. Ctrl-C ends them.") as status:
-        trial = Trial(
-            recipe, variables, env, waiting, timeout, lambda verdict: console.print(_line(verdict), soft_wrap=True)
-        )
+        trial = Trial(recipe, variables, tell=lambda verdict: console.print(_line(verdict), soft_wrap=True), **options)
         number = asyncio.run(_interruptible(trial, lambda: status.update("Ending the jobs that are left.")))
     data = report(trial)
     if as_json:
@@ -67,7 +64,7 @@ async def _interruptible(trial: Trial, ending: Callable[[], None]) -> int:
         try:
             async with trial:
                 try:
-                    await trial.run()
+                    await run(trial)
                 finally:
                     ending()
         except asyncio.CancelledError:
@@ -122,4 +119,4 @@ def _print(data: Mapping[str, Any]) -> None:
             console.print(Text(f"\n{verdict['step']}: look at {verdict['key']}", "bold"))
             console.print(Text("\n".join([verdict["found"], *verdict["evidence"]])), soft_wrap=True)
     for job in data["left"]:
-        console.print(Text(f"\nLeft behind: {job}. It ends by itself within two minutes of its start.", "bold red"))
+        console.print(Text(f"\nNot seen to end: {job}. It ends by itself within two minutes of its start.", "bold red"))

@@ -413,6 +413,26 @@ def test_what_a_terminal_would_obey_is_shown_escaped(call):
     assert r"'\x1b[2J'" in out
 
 
+# try
+
+
+def test_a_trial_without_the_required_programs_ends_before_it_submits_anything(call):
+    code, out, err = call("try", "sample.yaml", "--json")
+
+    report = json.loads(out)
+    assert code == cli.WRONG_RECIPE
+    assert report["holds"] is False
+    (verdict,) = report["verdicts"]
+    assert (verdict["outcome"], verdict["key"]) == ("fails", "requires")
+    assert verdict["found"] == "sample needs no-such-program-here, which is not on the worker's PATH."
+    assert "fails" in err
+
+
+def test_a_trial_with_a_value_that_does_not_suit_is_a_wrong_call(call):
+    assert call("try", "sample.yaml", "--set", "cpus=many")[0] == cli.WRONG_CALL
+    assert call("try", "sample.yaml", "--waiting", "cpu=1")[0] == cli.WRONG_CALL
+
+
 # template, schema, new, demo
 
 

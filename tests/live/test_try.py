@@ -1,0 +1,97 @@
+"""`generic-worker try` on the real thing: green where the recipe is right, and the broken part where it is not."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+RECIPES = Path(__file__).parents[2] / "recipes"
+FOLDERS = json.dumps([f"/{name}:/{name}:ro" for name in ("usr", "lib", "lib64", "bin", "etc")])
+SITES = {
+    "slurm": ("slurm", ["output_file={tmp}/%j"], ["--waiting", 'sbatch_options=["--hold"]']),
+    "docker": ("dockerd", ["image=hostfs", "image_pull_policy=never", "network=host", f"volumes={FOLDERS}"], []),
+    "task-spooler": ("task-spooler", [], ["--waiting", "slots=1000"]),
+    "ssh": ("sshd", ["host=testhost", 'ssh_options=["-F","{ssh}"]', "directory={tmp}/jobs"], []),
+}
+BROKEN = {
+    "wrong id": ("submit.output", r"\^\(\?P<id>\\d\+\)\(\?:;", r"^Submitted batch job (?P<id>\\d+)(?:;"),
+    "ended jobs are not listed": (
+        "status",
+        r"(run: \[squeue, --me, --noheader), --states=all(, '--format=%i\|%T)",
+        r"\1\2",
+    ),
+    "cancel does nothing": ("cancel", r"run: \[scancel.*\]", "run: ['true']"),
+    "a word is missing": ("states", r"succeeded: \[COMPLETED\]", "succeeded: [DONE]"),
+    "the environment is lost": ("submit", r"stdin: \$\{job_script\}", r'stdin: "#!/bin/sh\\n${command}\\n"'),
+}
+
+
+def start(recipe, site, tmp_path, backends, *options):
+    service, assignments, others = SITES[site]
+    env = {**os.environ, **backends(service), "XDG_STATE_HOME": str(tmp_path)}
+    ssh = env.get("GENERIC_WORKER_TEST_SSH_CONFIG", "")
+    filled = [text.replace("{tmp}", str(tmp_path)).replace("{ssh}", ssh) for text in assignments]
+    given = [word for text in filled for word in ("--set", text)]
+    command = [sys.executable, "-m", "generic_worker.cli", "try", str(recipe), *given, *others, *options]
+    return subprocess.Popen(command, env=env, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_a_recipe_that_is_right_holds_in_every_respect(site, tmp_path, backends):
+    output, progress = start(site, site, tmp_path, backends, "--json").communicate(timeout=150)
+    report = json.loads(output)
+
+    assert {verdict["step"]: verdict["outcome"] for verdict in report["verdicts"]} == dict.fromkeys(
+        (verdict["step"] for verdict in report["verdicts"]), "holds"
+    ), progress
+    assert report["holds"]
+    assert len(report["verdicts"]) == 13
+    assert report["left"] == []
+    assert set(report["seconds"]) == {"submit", "first_seen", "end_noticed"}
+    assert progress.count("holds") == 13
+
+
+def test_what_is_broken_is_named(tmp_path, backends):
+    text, trials = (RECIPES / "slurm.yaml").read_text(), {}
+    for name, (_, pattern, replacement) in BROKEN.items():
+        broken, count = re.subn(pattern, replacement, text, count=1)
+        assert count == 1, name
+        (tmp_path / name).mkdir()
+        recipe = tmp_path / name / "slurm.yaml"
+        recipe.write_text(re.sub(r"examples:\n.*", "", broken, flags=re.DOTALL))
+        trials[name] = start(recipe, "slurm", tmp_path / name, backends, "--json", "--timeout", "60")
+    for name, (key, _, _) in BROKEN.items():
+        report = json.loads(trials[name].communicate(timeout=240)[0])
+        failed = [verdict for verdict in report["verdicts"] if verdict["outcome"] == "fails"]
+        assert trials[name].returncode == 1
+        assert failed, name
+        assert {verdict["key"] for verdict in failed} == {key}, (name, failed)
+        assert not report["left"] or key in {"cancel", "states"}, "it cannot tell"
+
+
+def test_an_interrupt_leaves_no_job(tmp_path, backends):
+    recipe = tmp_path / "interrupted.yaml"
+    recipe.write_text("recipe: 1\nname: interrupted\nextends: slurm\n")
+    trial = start(recipe, "slurm", tmp_path, backends)
+    jobs = "squeue", "--me", "--noheader", "--name=try interrupted", "--format=%i %T"
+    env = {**os.environ, **backends("slurm")}
+
+    def listed():
+        return subprocess.run(jobs, env=env, check=True, capture_output=True, text=True).stdout.splitlines()
+
+    while "looked up by its key" not in (line := trial.stderr.readline()):
+        assert line
+    trial.send_signal(signal.SIGINT)
+    trial.communicate(timeout=90)
+
+    assert trial.returncode == 130
+    deadline = time.monotonic() + 40
+    while listed():
+        assert time.monotonic() < deadline, listed()
+        time.sleep(0.5)
