@@ -1,75 +1,105 @@
-"""What it costs to watch many jobs: processor time per poll, and memory per job. Run it; it prints both."""
+"""What it costs to watch many running jobs: a worker, runs on a real server, a status command that answers from memory.
+
+Beside it stands a worker that does nothing, at the same time.
+"""
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import resource
-import sys
-import tempfile
-import time
-import tracemalloc
+import json
+import sqlite3
+from uuid import uuid4
 
-from generic_worker.commands import CommandRunner
-from generic_worker.driver import Driver
-from generic_worker.jobs import Job
-from generic_worker.library import load
-from generic_worker.watcher import Watcher
+from measure import Deployment, Figure, Worker, main, prefect_server, until, workers
 
-LISTING = """
-recipe: 1
-name: listing
-variables: {{list: {{type: string}}}}
-submit: {{run: [echo, '1'], output: {{regex: '(?P<id>.+)'}}}}
-status: {{run: [cat, '${{list}}'{names}], output: {{columns: [id, state, key, reason], separator: '|'}}}}
-cancel: {{run: ['true']}}
-states: {{running: [RUNNING], succeeded: [COMPLETED]}}
-"""
+SIZES, POLL = (100, 1000, 5000), 15
 
 
-def processor_seconds() -> tuple[float, float]:
-    """Of this process, and of the commands that it ran."""
-    own, children = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return own.ru_utime + own.ru_stime, children.ru_utime + children.ru_stime
+def recipe(listing: str, calls: str) -> dict:
+    """One status command for all jobs, as with squeue; each call of it is written down."""
+    return {
+        "recipe": 1,
+        "name": "listing",
+        "submit": {"run": ["false"], "output": {"regex": "(?P<id>.+)"}},
+        "status": {
+            "run": f"echo >> {calls}; exec cat {listing}",
+            "output": {"columns": ["id", "state", "key", "reason"], "separator": "|"},
+        },
+        "cancel": {"run": ["true"]},
+        "states": {"running": ["RUNNING"], "succeeded": ["COMPLETED"]},
+        "policy": {"poll": POLL},
+    }
 
 
-async def watch(number: int, names: str, label: str) -> None:
-    with tempfile.NamedTemporaryFile("w+") as file:
-        file.writelines(f"{n}|RUNNING|pf-{n}|None\n" for n in range(number))
-        file.flush()
-        driver = Driver(load(LISTING.format(names=names)).recipe, CommandRunner(4))
-        values = {"list": file.name}
-        jobs = [Job(f"pf-{n}", values, "listing", id=str(n)) for n in range(number)]
-        async with Watcher(logging.getLogger()) as watcher:
-            tracemalloc.start()
-            before = tracemalloc.get_traced_memory()[0]
-            for job in jobs:
-                watcher.watch(job, driver, lambda _: None)
-            await asyncio.sleep(0.1)
-            per_job = (tracemalloc.get_traced_memory()[0] - before) / number
-            tracemalloc.stop()
-            await asyncio.sleep(3)  # the first polls, which report every job
-            own, commands = processor_seconds()
-            begin, polls = time.monotonic(), 20
-            for _ in range(polls):
-                await driver_poll(watcher)
-            wall = time.monotonic() - begin
-            own, commands = (after - was for after, was in zip(processor_seconds(), (own, commands), strict=True))
-        print(
-            f"{label}: {number} jobs: {own / polls * 1000:.0f} ms of processor time per poll, "
-            f"{commands / polls * 1000:.0f} ms of its commands, {wall / polls * 1000:.0f} ms in all; "
-            f"{per_job:.0f} bytes per watch"
-        )
+def multiply(database, first: str, number: int) -> None:
+    """Copy a flow run in the server's own database: asking the server for thousands would take longer than the rest."""
+    for _ in range(number - 1):
+        own, state = str(uuid4()), str(uuid4())
+        copy(database, "flow_run", f"id = '{first}'", id=own, state_id=state, name=f"run-{own[:8]}")
+        copy(database, "flow_run_state", f"flow_run_id = '{first}' AND type = 'RUNNING'", id=state, flow_run_id=own)
 
 
-async def driver_poll(watcher: Watcher) -> None:
-    """One poll of the only circle, now."""
-    (place,) = watcher._places.values()
-    (circle,) = place.circles.values()
-    await watcher._poll(circle)
+def copy(database, table: str, which: str, **new: str) -> None:
+    names = {row[1] for row in database.execute(f"PRAGMA table_info({table})")} - {"idempotency_key"}
+    picked = ", ".join(f":{name}" if name in new else name for name in names)
+    database.execute(f"INSERT INTO {table} ({', '.join(names)}) SELECT {picked} FROM {table} WHERE {which}", new)
+
+
+def one_size(server, number: int) -> dict[str, float]:
+    """What a worker has used that has watched so many jobs for a while."""
+    from prefect.states import Running  # noqa: PLC0415 - after the server's settings
+
+    from generic_worker.library import load  # noqa: PLC0415 - as above
+    from generic_worker.template import base_job_template  # noqa: PLC0415 - as above
+
+    name = f"watching-{number}"
+    listing, calls, report = (server.home / f"{name}.{what}" for what in ("jobs", "calls", "json"))
+    calls.touch()
+    template = base_job_template(load(recipe(str(listing), str(calls))))
+    pool, nothing = Deployment(server, name, "watching", template), Deployment(server, f"beside-{number}", "noop")
+    idle = Worker(server, nothing.name, "noop")
+    (first,) = pool.runs(1)
+    pool.call(lambda client: client.set_flow_run_state(first, Running(), force=True))
+    with sqlite3.connect(server.home / "prefect.db", timeout=60) as database:
+        multiply(database, first, number)
+    with workers(idle):
+        worker = Worker(server, name, "watching", *map(str, (listing, calls, report, idle.pid)))
+        with workers(worker):
+            until(report.exists, 300)
+            return json.loads(report.read_text())
+
+
+def measure() -> list[Figure]:
+    with prefect_server() as server:
+        found = {number: one_size(server, number) for number in SIZES}
+    figures = []
+    for number, one in found.items():
+        busy, idle, stall = one["processor"] * 100, one["idle"] * 100, one["stall"] * 1000
+        figures += [
+            Figure(
+                f"watching {number} jobs, poll {POLL} s: status commands per minute",
+                f"{one['commands']:.1f}",
+                goal="the same for any number",
+                met=abs(one["commands"] - found[SIZES[0]]["commands"]) < 1,
+                raw=one,
+            ),
+            Figure(
+                f"watching {number} jobs: processor time, commands included",
+                f"{busy:.1f} % of a core",
+                f"{idle:.1f} % for a worker that does nothing",
+                "at most 3 % of a core" if number == SIZES[-1] else "",
+                busy <= 3 if number == SIZES[-1] else None,
+            ),
+            Figure(
+                f"watching {number} jobs: worst stall of the event loop",
+                f"{stall:.0f} ms",
+                goal="under 50 ms",
+                met=stall < 50,
+            ),
+        ]
+    per_job = found[SIZES[-1]]["memory"] / SIZES[-1] / 1000
+    what = f"resident memory per watched job, of {SIZES[-1]}"
+    return [*figures, Figure(what, f"{per_job:.1f} kB", goal="under 20 kB", met=per_job < 20)]
 
 
 if __name__ == "__main__":
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 5000
-    asyncio.run(watch(count, "", "one list of all jobs"))
-    asyncio.run(watch(count, ", \"--\", \"/dev/null${job_ids | join(',') | truncate(0, true, '')}\"", "batches of 500"))
+    main(measure)

@@ -1,0 +1,255 @@
+"""What the benchmarks share: figures, processor time and memory of a process, a Prefect server, and workers on it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path.append(str(HERE.parent))
+from conftest import Server, until  # noqa: E402 - the tests' own
+
+TICKS = os.sysconf("SC_CLK_TCK")
+SUBMITTING_RE = re.compile(r"^(\S+) .*submitting flow run '([0-9a-f-]{36})'")
+SUBMITTED_RE = re.compile(r"^(\S+) .*Flow run '([^']+)' submitted to infrastructure")
+
+
+@dataclass
+class Figure:
+    """One row of the table.
+
+    Attributes:
+        what: What was measured.
+        ours: The figure.
+        beside: The same of what stands beside it, measured in the same run.
+        goal: What it is meant to be, in words.
+        met: Whether it is; None where there is no goal.
+        raw: The numbers that it was made of.
+    """
+
+    what: str
+    ours: str
+    beside: str = ""
+    goal: str = ""
+    met: bool | None = None
+    raw: dict = field(default_factory=dict)
+
+
+def show(figures: list[Figure]) -> str:
+    """The table, as Markdown."""
+    verdicts = {None: "", True: "yes", False: "**no**"}
+    rows = [("measured", "here", "beside it", "goal", "met")]
+    rows += [(one.what, one.ours, one.beside, one.goal, verdicts[one.met]) for one in figures]
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join([lines[0], "| --- | --- | --- | --- | --- |", *lines[1:]])
+
+
+def main(measure) -> None:
+    """Run one benchmark: print its table, or with `--json FILE` write its figures there too."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that servers and workers are ended
+    figures = measure()
+    if "--json" in sys.argv:
+        Path(sys.argv[sys.argv.index("--json") + 1]).write_text(json.dumps([asdict(one) for one in figures], indent=1))
+    print(show(figures))
+
+
+def cpu(pid: int | str = "self") -> tuple[float, float]:
+    """Processor seconds of a process, and of its children that have ended."""
+    numbers = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    user, system, child_user, child_system = (int(number) / TICKS for number in numbers[11:15])
+    return user + system, child_user + child_system
+
+
+def memory(pid: int | str = "self") -> int:
+    """Resident bytes of a process."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def median(numbers) -> float:
+    return statistics.median(numbers)
+
+
+def percentile(numbers, share: float) -> float:
+    ordered = sorted(numbers)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+async def stalls(gaps: list[float]) -> None:
+    """Write down how much later than asked for the event loop comes back, for as long as it lasts."""
+    while True:
+        before = time.monotonic()
+        await asyncio.sleep(0.002)
+        gaps.append(time.monotonic() - before - 0.002)
+
+
+def clean_environment(home: Path, port: int) -> dict[str, str]:
+    """An environment for a Prefect of its own; it is this process's own from then on."""
+    for name in [name for name in os.environ if name.startswith("PREFECT_") or name.lower().endswith("_proxy")]:
+        del os.environ[name]
+    os.environ.update({
+        "DO_NOT_TRACK": "1",
+        "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
+        "PREFECT_CLIENT_MAX_RETRIES": "20",  # one server with SQLite is busy now and then
+        "PREFECT_HOME": str(home),
+        "PREFECT_PROFILES_PATH": str(home / "profiles.toml"),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_WORKER_QUERY_SECONDS": "1",
+        "PREFECT_WORKER_HEARTBEAT_SECONDS": "5",
+        "XDG_STATE_HOME": str(home / "state"),
+        "NO_COLOR": "1",
+        "COLUMNS": "400",
+    })  # fmt: skip
+    return dict(os.environ)
+
+
+@contextlib.contextmanager
+def prefect_server():
+    """A Prefect server of the benchmark's own. Call it before anything imports Prefect."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    with tempfile.TemporaryDirectory(prefix="generic-worker-benchmark-", ignore_cleanup_errors=True) as folder:
+        server = Server(clean_environment(Path(folder), port), Path(folder), port)
+        try:
+            server.start()
+            yield server
+        finally:
+            server.stop()
+
+
+class Deployment:
+    """A work pool with a deployment in it.
+
+    Args:
+        server: The Prefect server.
+        name: The pool's name.
+        kind: The worker type.
+        template: The pool's base job template.
+    """
+
+    def __init__(self, server, name: str, kind: str, template: dict | None = None) -> None:
+        from prefect.client.schemas.actions import WorkPoolCreate  # noqa: PLC0415 - after the server's settings
+
+        self.name, self.server = name, server
+        pool = WorkPoolCreate(name=name, type=kind, base_job_template=template or {})
+
+        async def create(client):
+            await client.create_work_pool(pool)
+            flow_id = await client.create_flow_from_name("work")
+            return await client.create_deployment(flow_id, name, work_pool_name=name, path="/", entrypoint="x.py:work")
+
+        self._id = self.call(create)
+
+    def call(self, work):
+        """What a coroutine function returns that is given a client."""
+        from prefect.client.orchestration import get_client  # noqa: PLC0415 - after the server's settings
+
+        async def call():
+            async with get_client() as client:
+                return await work(client)
+
+        return asyncio.run(call())
+
+    def runs(self, number: int, variables=lambda _: {}) -> dict[str, str]:
+        """Make flow runs; returns their names by their ids."""
+
+        async def create(client):
+            gate = asyncio.Semaphore(2)
+
+            async def one(index):
+                async with gate:
+                    return await client.create_flow_run_from_deployment(self._id, job_variables=variables(index))
+
+            return await asyncio.gather(*(one(index) for index in range(number)))
+
+        return {str(run.id): run.name for run in self.call(create)}
+
+    def read(self, ids) -> list:
+        """Flow runs as the server has them."""
+        from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId  # noqa: PLC0415 - as above
+
+        ids = list(ids)
+        pages = [ids[at : at + 200] for at in range(0, len(ids), 200)]
+
+        async def read(client):
+            filters = (FlowRunFilter(id=FlowRunFilterId(any_=page)) for page in pages)
+            return [run for one in filters for run in await client.read_flow_runs(flow_run_filter=one)]
+
+        return self.call(read)
+
+
+class Worker:
+    """A worker as a process of its own.
+
+    Args:
+        server: The Prefect server.
+        pool: The pool's name.
+        kind: Which of the workers in `workers.py` of this folder.
+        words: What it is told besides.
+    """
+
+    def __init__(self, server, pool: str, kind: str, *words: str) -> None:
+        self.log = server.home / f"{pool}.log"
+        self._command = [sys.executable, HERE / "workers.py", kind, pool, *words]
+        self._server = server
+        self.start()
+
+    def start(self) -> None:
+        with self.log.open("ab") as output:
+            self.process = subprocess.Popen(
+                self._command,
+                env=self._server.env,
+                cwd=self._server.home,
+                stdout=output,
+                stderr=output,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        self.pid = self.process.pid
+
+    def stop(self) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait(60)
+
+    def started(self) -> bool:
+        return "started!" in self.log.read_text(errors="replace")
+
+    def submissions(self, names: dict[str, str]) -> list[float]:
+        """Seconds from polled to submitted, of those runs whose submission is over."""
+        times = {name: {} for name in names.values()}
+        for line in self.log.read_text(errors="replace").splitlines():
+            if match := SUBMITTING_RE.match(line):
+                times.get(names.get(match[2]), {})["begin"] = clock(match[1])
+            elif match := SUBMITTED_RE.match(line):
+                times.get(match[2], {})["end"] = clock(match[1])
+        return [one["end"] - one["begin"] for one in times.values() if len(one) == 2]
+
+
+def clock(text: str) -> float:
+    return (datetime.strptime(text, "%H:%M:%S.%f") - datetime(1900, 1, 1)).total_seconds()  # noqa: DTZ001, DTZ007
+
+
+@contextlib.contextmanager
+def workers(*all_of_them: Worker):
+    """Wait until workers run; end them with the context."""
+    try:
+        for worker in all_of_them:
+            until(worker.started, 90)
+        yield
+    finally:
+        for worker in all_of_them:
+            worker.stop()

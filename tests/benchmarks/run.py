@@ -1,0 +1,57 @@
+"""All benchmarks, or those that are named: `run.py [NAME...] [--json FILE]`. It prints one table."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+from measure import HERE, Figure, show
+
+NAMES = ("overhead", "watching", "commands", "startup")
+
+
+def run(name: str, folder: Path) -> tuple[list[Figure], float]:
+    """Run one benchmark in a process of its own; what it says on its way goes to stderr."""
+    file, begin = folder / f"{name}.json", time.monotonic()
+    print(f"{name} ...", file=sys.stderr, flush=True)
+    done = subprocess.run([sys.executable, HERE / f"{name}.py", "--json", file], stdout=subprocess.DEVNULL, check=False)
+    seconds = time.monotonic() - begin
+    print(f"{name}: {seconds:.0f} s", file=sys.stderr, flush=True)
+    if done.returncode:
+        return [Figure(name, "it failed, see above", met=False)], seconds
+    return [Figure(**one) for one in json.loads(file.read_text())], seconds
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}; all when left out")
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    options = parser.parse_args()
+    if unknown := set(options.names) - set(NAMES):
+        parser.error(f"no benchmark is called {', '.join(sorted(unknown))}")
+    with tempfile.TemporaryDirectory() as folder:
+        found = {name: run(name, Path(folder)) for name in options.names or NAMES}
+    print(show([figure for figures, _ in found.values() for figure in figures]))
+    if options.json:
+        report = {
+            "date": time.strftime("%Y-%m-%d"),
+            "cores": os.cpu_count(),
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("prefect", "sh")},
+            "seconds": {name: round(seconds) for name, (_, seconds) in found.items()},
+            "figures": {name: [vars(one) for one in figures] for name, (figures, _) in found.items()},
+        }
+        options.json.write_text(json.dumps(report, indent=1) + "\n")
+    return any(one.ours.startswith("it failed") for figures, _ in found.values() for one in figures)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

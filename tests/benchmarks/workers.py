@@ -1,0 +1,102 @@
+"""Starts a worker: `workers.py KIND POOL [...]`. `noop` and `waiting` are the least that a Prefect worker can be."""
+
+import asyncio
+import gc
+import json
+import sys
+from pathlib import Path
+
+from measure import cpu, memory, stalls
+from prefect.client.schemas.objects import StateType
+from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker, BaseWorkerResult
+
+from generic_worker.assignments import Assignment
+from generic_worker.recovery import runs_of_pool
+from generic_worker.worker import GenericWorker
+
+WINDOW = 61.0  # four polls, or four rounds of the keeper, and a little
+
+
+class NoopWorker(BaseWorker):
+    """Runs nothing, and says so at once."""
+
+    type = "noop"
+    job_configuration = BaseJobConfiguration
+    job_configuration_variables = BaseVariables
+
+    async def run(self, flow_run, configuration, task_status=None):  # noqa: ARG002 - Prefect's
+        task_status.started("nothing")
+        return BaseWorkerResult(identifier="nothing", status_code=0)
+
+
+class WaitingWorker(NoopWorker):
+    """Runs nothing, and waits for it for ever."""
+
+    type = "waiting"
+
+    async def run(self, flow_run, configuration, task_status=None):  # noqa: ARG002 - Prefect's
+        task_status.started("nothing")
+        await asyncio.Event().wait()
+
+
+class WatchingWorker(GenericWorker):
+    """Watches the flow runs of its pool as if it had submitted their jobs, and writes down what that costs.
+
+    Its further words: a file for the status command to print, one in which that command counts itself, one for the
+    figures, and the pid of a worker to compare with.
+    """
+
+    type = "watching"
+
+    async def __aenter__(self):
+        await super().__aenter__()
+        self.measuring = asyncio.create_task(self.measure(*map(Path, sys.argv[3:6]), sys.argv[6]))
+        return self
+
+    async def measure(self, listing, calls, report, idle):
+        gc.collect()
+        room = memory()
+        await self.take_all(listing)
+        while any(not watch.status.state.alive for watch in self._watcher.watches):  # noqa: ASYNC110 - no event says so
+            await asyncio.sleep(1)
+        await asyncio.sleep(20)  # for the news of all jobs to reach the server
+        for watch in self._watcher.watches:
+            watch.changed -= 3600  # as if they had run for long
+        await asyncio.sleep(2)
+        asked, used, beside = calls.stat().st_size, sum(cpu()), sum(cpu(idle))
+        await asyncio.sleep(WINDOW)
+        found = {
+            "commands": (calls.stat().st_size - asked) * 60 / WINDOW,
+            "processor": (sum(cpu()) - used) / WINDOW,
+            "idle": (sum(cpu(idle)) - beside) / WINDOW,
+        }
+        gaps = []
+        task = asyncio.create_task(stalls(gaps))  # which itself costs processor time
+        await asyncio.sleep(WINDOW / 2)
+        task.cancel()
+        gc.collect()
+        found |= {"stall": max(gaps), "stalls": sorted(gaps)[-5:], "memory": memory() - room}
+        report.with_suffix(".new").write_text(json.dumps(found))
+        report.with_suffix(".new").rename(report)
+
+    async def take_all(self, listing):
+        template, runs = (
+            self.work_pool.base_job_template,
+            await runs_of_pool(self.client, self.work_pool.name, [StateType.RUNNING]),
+        )
+        configuration = await self.job_configuration.from_template_and_values(template, {}, client=self.client)
+        configuration.prepare_for_flow_run(runs[0], None, None, self.work_pool, self.name, self.backend_id)
+        jobs = [configuration.job(flow_run) for flow_run in runs]
+        for number, job in enumerate(jobs):
+            job.id = str(number)
+        listing.write_text("".join(f"{job.id}|RUNNING|{job.key}|None\n" for job in jobs))
+        for flow_run, job in zip(runs, jobs, strict=True):
+            self._adopt(Assignment(flow_run, job, self.driver(configuration.loaded_recipe)))
+
+
+KINDS = {"noop": NoopWorker, "waiting": WaitingWorker, "watching": WatchingWorker, "generic": GenericWorker}
+
+if __name__ == "__main__":
+    kind, pool = sys.argv[1:3]
+    worker = KINDS[kind](work_pool_name=pool, name=kind, create_pool_if_not_found=False)
+    asyncio.run(worker.start(printer=lambda text: print(text, flush=True)))
