@@ -117,18 +117,17 @@ def _status(recipe: Recipe, record: Record, job_id: str, key: str, remarks: list
         return JobStatus(JobState.UNKNOWN, reason=f"carries the key {found!r}", foreign=True)
     word = record.get("state", "")
     exit_code, signal = _number(record.get("exit_code")), _signal(record.get("signal"))
-    ours = bool(key) and found == key
-    status = JobStatus(JobState.UNKNOWN, word, _reason(record), exit_code, signal, ours=ours)
-    name = state_of(recipe.states, word)
+    name, state = state_of(recipe.states, word), JobState.UNKNOWN
     if name is None:
         remarks.append(f"the state {word!r} is not listed in the recipe's states; it is taken as unknown until it is.")
     elif name != "finished":
-        status = replace(status, state=JobState(name))
+        state = JobState(name)
     elif exit_code is None and signal is None:
         remarks.append(f"the state {word!r} is listed as finished, and the answer has no exit code; taken as unknown.")
     else:
-        status = replace(status, state=JobState.FAILED if exit_code or signal else JobState.SUCCEEDED)
-    return _plausible(status)
+        state = JobState.FAILED if exit_code or signal else JobState.SUCCEEDED
+    ours = bool(key) and found == key
+    return _plausible(JobStatus(state, word, _reason(record), exit_code, signal, ours=ours))
 
 
 def _plausible(status: JobStatus) -> JobStatus:

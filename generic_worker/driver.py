@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_LARGE = 500_000
+_LARGE = 50_000
 """Characters of output that are read in a thread: reading more would stop the worker's heart."""
 
 
@@ -268,6 +268,8 @@ class Driver:
 
     def _rendering(self, job: Job, names: frozenset[str]) -> str:
         """What makes the command of one job different from those of others."""
+        if not names - {"job_ids"}:
+            return ""
         submitted = self._submitted(job)
         return repr([submitted.get(name, job.values.get(name)) for name in sorted(names - {"job_ids"})])
 

@@ -34,7 +34,7 @@ class JobState(Enum):
     @property
     def final(self) -> bool:
         """Whether the job has ended."""
-        return self in {JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED}
+        return self in (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)  # a set would hash, which is slower
 
     @property
     def alive(self) -> bool:

@@ -12,11 +12,11 @@ from prefect.client.schemas.objects import StateType
 
 from generic_worker import flow_runs
 from generic_worker.jobs import JobState
-from generic_worker.recovery import ACTIVE, is_abandoned, runs_of_pool, workers_online
+from generic_worker.recovery import ACTIVE, is_abandoned, runs_by_id, runs_of_pool, workers_online
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
     from uuid import UUID
 
     from prefect.client.schemas.objects import FlowRun
@@ -76,6 +76,7 @@ class Keeper:
         self._is_submitting = is_submitting
         self._check_pool = check_pool
         self._logger = logger
+        self._begun: set[str] = set()  # keys of jobs whose flow runs have been seen to run
         self._renewed: dict[UUID, float] = {}
         self._looked_back = -_BROADEST_LOOK
         self._tasks: list[asyncio.Task[None]] = []
@@ -131,9 +132,9 @@ class Keeper:
 
     async def _round(self) -> None:
         await self._check_pool()
-        runs = await runs_of_pool(self._host.client, self._pool, ACTIVE)
-        await self._renew_leases(runs)
-        await self._end_unwanted(runs)
+        await self._look_after_waiting()
+        mine = [assignment.flow_run.id for assignment in self._assignments]
+        runs = await runs_of_pool(self._host.client, self._pool, ACTIVE, but=mine)
         strangers = [run for run in runs if run.id not in self._assignments and not self._is_submitting(run.id)]
         online = await workers_online(self._host.client, self._pool)
         abandoned = [run for run in strangers if _is_forgotten(run) or self._is_abandoned(run, online)]
@@ -155,6 +156,15 @@ class Keeper:
         settled = bool(flow_run.infrastructure_pid) or _age(flow_run) > _OWNERLESS_AGE
         return settled and is_abandoned(flow_run, self._name, online)
 
+    async def _look_after_waiting(self) -> None:
+        """Look after those runs of ours that have not begun. Of the others, however many, nothing needs to be read."""
+        waiting = {a.flow_run.id: a for a in self._assignments if a.job.key not in self._begun}
+        runs = await runs_by_id(self._host.client, list(waiting))
+        await self._renew_leases(runs)
+        self._end_unwanted(waiting, {run.id: run for run in runs})
+        begun = {waiting[run.id].job.key for run in runs if run.state and run.state.is_running()}
+        self._begun = {a.job.key for a in self._assignments} & (self._begun | begun)
+
     async def _renew_leases(self, runs: Sequence[FlowRun]) -> None:
         """Keep the concurrency slots of runs whose jobs wait in a queue: Prefect does so only once the flow runs."""
         now = time.monotonic()
@@ -165,11 +175,7 @@ class Keeper:
                 if run.state and run.state.is_pending()
                 else None
             )
-            if (
-                lease is None
-                or run.id not in self._assignments
-                or now - self._renewed.get(lease, -_RENEW_EVERY) < _RENEW_EVERY
-            ):
+            if lease is None or now - self._renewed.get(lease, -_RENEW_EVERY) < _RENEW_EVERY:
                 continue
             try:
                 await self._host.client.renew_concurrency_lease(lease, _LEASE_SECONDS)
@@ -177,14 +183,12 @@ class Keeper:
             except Exception as error:  # noqa: BLE001 - the run decides about its slot when it starts
                 self._logger.warning("%s: its concurrency lease could not be renewed: %s", run.name, error)
 
-    async def _end_unwanted(self, runs: Sequence[FlowRun]) -> None:
-        """End queued jobs whose runs were ended in Prefect meanwhile: nobody waits for them any more."""
-        active = {run.id for run in runs}
-        for assignment in self._assignments:
-            watch = assignment.watch
-            if assignment.flow_run.id in active or watch is None or watch.status.state is not JobState.PENDING:
+    def _end_unwanted(self, waiting: Mapping[UUID, Assignment], runs: Mapping[UUID, FlowRun]) -> None:
+        """End queued jobs whose runs were ended or deleted in Prefect: nobody waits for them any more."""
+        for flow_run_id, assignment in waiting.items():
+            watch, flow_run = assignment.watch, runs.get(flow_run_id)
+            if watch is None or watch.status.state is not JobState.PENDING:
                 continue
-            flow_run = await flow_runs.read(self._host.client, assignment.flow_run.id)
             if flow_run is None or (flow_run.state and flow_run.state.is_final()):
                 self._end(assignment)
 

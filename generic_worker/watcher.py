@@ -32,6 +32,8 @@ _POLITE = 10.0
 """Status commands that take a second all together are not run more often than every ten seconds."""
 _LONGEST = 300.0
 """Seconds between the queries of an infrastructure that does not answer, at most."""
+_BREATH = 500
+"""Answers that are taken in one go: passing on news takes time, and others have a turn in between."""
 _REMARKS = 1000  # oddities that are remembered, because each is worth one warning
 
 
@@ -224,7 +226,9 @@ class Watcher:
             self._note_health(circle, watches, report)
             for remark in report.remarks:
                 self._warn_once(circle.driver, remark)
-            for watch in watches:
+            for number, watch in enumerate(watches):
+                if number % _BREATH == _BREATH - 1:
+                    await asyncio.sleep(0)
                 if watch in circle.watches:
                     self._take(circle, watch, report.statuses[watch.job])
         except Exception:

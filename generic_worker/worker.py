@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -80,6 +81,7 @@ class GenericWorker(BaseWorker[GenericWorkerJobConfiguration, GenericWorkerVaria
         try:
             await super().__aenter__()
             self._refuse_other_types()
+            gc.freeze()  # what has been imported stays: looking through it all again and again stops the event loop
             await self._background.enter_async_context(self._keeper())
         except BaseException:
             await self._background.aclose()
