@@ -178,18 +178,21 @@ HOSTILE = [
 ]
 
 
-@pytest.mark.parametrize("value", HOSTILE)
-def test_hostile_values_arrive_intact_and_nowhere_else(pool, value, tmp_path):
-    value = value.format(tmp_path)
-    folder = tmp_path / value.replace("/", "_")
-    folder.mkdir()
-    run = pool.run(
-        command=f"sh -c 'pwd > {tmp_path}/where; env -0 > {tmp_path}/env'", env={"V": value}, working_dir=str(folder)
-    )
-    pool.ended(run)
+def test_hostile_values_arrive_intact_and_nowhere_else(pool, tmp_path):
+    folders, runs = {}, {}
+    for number, template in enumerate(HOSTILE):
+        value = template.format(tmp_path)
+        home = tmp_path / str(number)
+        folders[value] = home / value.replace("/", "_")
+        folders[value].mkdir(parents=True)
+        command = f"sh -c 'pwd > {home}/where; env -0 > {home}/env'"
+        runs[value] = pool.run(command=command, env={"V": value}, working_dir=str(folders[value]))
+    for value, run in runs.items():
+        pool.ended(run, 180)
+        home = folders[value].parent
 
-    assert (tmp_path / "where").read_text() == f"{folder}\n"
-    assert f"V={value}" in (tmp_path / "env").read_text().split("\0")
+        assert (home / "where").read_text() == f"{folders[value]}\n"
+        assert f"V={value}" in (home / "env").read_text().split("\0")
     assert not (tmp_path / "x").exists()
 
 
