@@ -253,11 +253,11 @@ def test_a_job_that_ends_well_has_succeeded_and_is_cleaned_up(site):
 
 @on(BACKENDS)
 def test_a_job_that_fails_shows_its_exit_code_and_its_last_words(site):
-    job = site.job(shell("echo last words; sleep 1; exit 3"))
+    job = site.job(shell(f"{PYTHON} -c 'import no_such_module'; sleep 1; exit 3"))
     status = asyncio.run(site.follow(job))
 
     assert (status.state, status.exit_code) == (JobState.FAILED, 3), status
-    assert "last words" in asyncio.run(site.driver.logs(job))
+    assert "ModuleNotFoundError: No module named 'no_such_module'" in asyncio.run(site.driver.logs(job))
 
 
 @on(BACKENDS)
@@ -373,6 +373,20 @@ def test_a_job_is_found_by_its_key_and_submitting_it_again_makes_no_job_that_nob
         return job in (await site.driver.find([job]))[0]
 
     asyncio.run(scenario())
+
+
+@on(["docker", "podman"])
+def test_a_name_in_use_is_our_own_earlier_submission_and_its_job_is_taken_over(site):
+    job = site.job("sleep 300")
+    again = site.job("sleep 300", key=job.key)
+
+    async def scenario() -> None:
+        await site.driver.submit(job)
+        await site.driver.submit(again)
+
+    asyncio.run(scenario())
+
+    assert again.id == job.id
 
 
 @contextmanager
