@@ -8,7 +8,7 @@ from itertools import chain
 from commands import per_command
 from measure import Deployment, Figure, Worker, cpu, main, median, memory, prefect_server, workers
 
-ROUNDS, RUNS, WINDOW = 5, 16, 6.0
+ROUNDS, RUNS, WINDOW = 4, 16, 5.0
 
 
 def recipe(file: str) -> dict:

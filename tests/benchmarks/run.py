@@ -15,7 +15,7 @@ from pathlib import Path
 
 from measure import HERE, Figure, show
 
-NAMES = ("overhead", "watching", "commands", "startup")
+NAMES = ("overhead", "watching", "detection", "commands", "startup")
 
 
 def run(name: str, folder: Path) -> tuple[list[Figure], float]:

@@ -14,7 +14,7 @@ from generic_worker.assignments import Assignment
 from generic_worker.recovery import runs_of_pool
 from generic_worker.worker import GenericWorker
 
-WINDOW = 61.0  # four polls, or four rounds of the keeper, and a little
+WINDOW = 46.0  # three polls, or three rounds of the keeper, and a little
 
 
 class NoopWorker(BaseWorker):
@@ -57,9 +57,10 @@ class WatchingWorker(GenericWorker):
         gc.collect()
         room = memory()
         await self.take_all(listing)
-        while any(not watch.status.state.alive for watch in self._watcher.watches):  # noqa: ASYNC110 - no event says so
-            await asyncio.sleep(1)
-        await asyncio.sleep(20)  # for the news of all jobs to reach the server
+        for assignment in self._assignments:
+            while not (assignment.watch and assignment.watch.status.state.alive):  # noqa: ASYNC110 - no event says so
+                await asyncio.sleep(0.2)
+        await asyncio.sleep(15)  # for the news of all jobs to reach the server
         for watch in self._watcher.watches:
             watch.changed -= 3600  # as if they had run for long
         await asyncio.sleep(2)
@@ -72,7 +73,7 @@ class WatchingWorker(GenericWorker):
         }
         gaps = []
         task = asyncio.create_task(stalls(gaps))  # which itself costs processor time
-        await asyncio.sleep(WINDOW / 2)
+        await asyncio.sleep(WINDOW / 2)  # a poll and a round at the least
         task.cancel()
         gc.collect()
         found |= {"stall": max(gaps), "stalls": sorted(gaps)[-5:], "memory": memory() - room}
