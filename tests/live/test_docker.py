@@ -1,5 +1,6 @@
 """Flow runs in Docker containers, through a real Prefect server and a worker process."""
 
+import json
 import os
 import subprocess
 import sys
@@ -30,7 +31,9 @@ def pool(server, dockerd, make_pool):
         "network": "host",
         "volumes": [*(f"{path}:{path}:ro" for path in shared), f"{server.home}:{server.home}"],
         "docker_options": ["--stop-timeout=1"],
+        "working_dir": f"{server.home}/{{{{ place }}}}",
     }
+    template["variables"]["properties"]["place"] = {"type": "string", "default": "."}
     return make_pool("docker", template=template)
 
 
@@ -39,25 +42,38 @@ def containers(dockerd):
     return subprocess.run(command, env={**os.environ, **dockerd}, capture_output=True, text=True, check=True).stdout
 
 
+def inspected(dockerd, container):
+    command = ["docker", "inspect", container]
+    shown = subprocess.run(command, env={**os.environ, **dockerd}, capture_output=True, text=True, check=True).stdout
+    return json.loads(shown)[0]
+
+
 def test_flow_runs_complete_fail_and_are_cancelled_in_containers_that_are_removed(
     pool, dockerd, start_worker, server, until
 ):
     flow = f"{sys.executable} -m prefect flow-run execute"
     dump = server.home / "dump"
+    (server.home / "place").mkdir()
     with start_worker(pool.name, env=dockerd):
         completed = pool.run({"dump": str(dump)}, command=flow, env={"API_TOKEN": SECRET})
-        failed = pool.run(command="sh -c 'echo no such module >&2; exit 3'")
+        failed = pool.run(command=f"{sys.executable} -c 'import no_such_module'")
         refused = pool.run(command="/no/such/command")
-        cancelled = pool.run(command="sh -c 'while :; do sleep 1; done'")
+        changed = {"memory": "64m", "network": "none", "place": "place"}  # left open, hard-coded, and mixed in the pool
+        cancelled = pool.run(command="sh -c 'while :; do sleep 1; done'", **changed)
 
         assert pool.ended(completed, 120).name == "Completed", pool.logs(completed)
         assert f"API_TOKEN={SECRET}" in dump.read_text().split("\0")
-        assert pool.ended(failed).message == f"The docker job {pool.job(failed).id} ended as exited, exit code 3."
-        until(lambda: "no such module" in pool.logs(failed), 30)
+        assert pool.ended(failed).message == f"The docker job {pool.job(failed).id} ended as exited, exit code 1."
+        until(lambda: "ModuleNotFoundError: No module named 'no_such_module'" in pool.logs(failed), 30)
         assert pool.ended(refused).name == "Crashed"
         assert 'exec: "/no/such/command"' in pool.read(refused).state.message
 
         assert pool.job(cancelled).id[:12] in containers(dockerd)
+        container = inspected(dockerd, pool.job(cancelled).id)
+        limits = container["HostConfig"]
+        assert (limits["Memory"], limits["NetworkMode"], limits["NanoCpus"]) == (64 * 2**20, "host", 0)
+        assert container["Config"]["WorkingDir"] == f"{server.home}/place"
+        assert (container["Config"]["User"], limits["DeviceRequests"]) == ("", None)
         pool.cancel(cancelled)
         assert pool.ended(cancelled).name == "Cancelled"
         until(lambda: containers(dockerd) == "", 30)
