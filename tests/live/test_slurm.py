@@ -4,6 +4,7 @@ import os
 import re
 import stat
 import subprocess
+import sys
 import time
 
 import pytest
@@ -40,8 +41,8 @@ def in_flight(env):
 
 def test_twenty_runs_end_right_with_one_squeue_a_poll_and_five_in_flight(pool, commands, start_worker, tmp_path, until):
     env, calls = commands
-    runs = [pool.run({"seconds": 0}, working_dir=str(tmp_path)) for _ in range(17)]
-    runs += [pool.run(command="sh -c 'exit 3'", working_dir=str(tmp_path)) for _ in range(3)]
+    runs = [pool.run({"seconds": 0}, working_dir=str(tmp_path)) for _ in range(6)]
+    runs += [pool.run(command="sh -c 'sleep 3; exit 3'", working_dir=str(tmp_path)) for _ in range(14)]
     tools = {**os.environ, **env, "PATH": os.environ["PATH"]}
     others, most = set(in_flight(tools)), 0
     with start_worker(pool.name, env=env, options=["--limit", "5"]):
@@ -56,8 +57,8 @@ def test_twenty_runs_end_right_with_one_squeue_a_poll_and_five_in_flight(pool, c
     times = [float(line.split()[0]) for line in calls.read_text().splitlines()]
     seconds = max(times) - min(times)
 
-    assert [states[run].name for run in runs] == ["Completed"] * 17 + ["Crashed"] * 3
-    for run in runs[17:]:
+    assert [states[run].name for run in runs] == ["Completed"] * 6 + ["Crashed"] * 14
+    for run in runs[6:]:
         job = pool.job(run)
         assert states[run].message == f"The slurm job {job.id} ended as FAILED (NonZeroExitCode), exit code 3."
     assert 0 < most <= 5
@@ -76,6 +77,9 @@ def test_what_happens_to_jobs_on_the_cluster_is_told(pool, commands, start_worke
         waiting = pool.run(**long)
         queued = pool.run(**long, sbatch_options=["--begin=now+1hour"])
         running = pool.run({"seconds": 300}, working_dir=str(tmp_path))
+        broken = pool.run(command=f"{sys.executable} -c 'import no_such_module'", working_dir=str(tmp_path))
+        assert pool.ended(broken).message.endswith("exit code 1.")
+        until(lambda: "ModuleNotFoundError: No module named 'no_such_module'" in pool.logs(broken), 30)
         subprocess.run(["scancel", pool.job(waiting).id], env=tools, check=True)
         state = pool.ended(waiting)
         assert state.name == "Crashed"
