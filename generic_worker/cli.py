@@ -268,6 +268,25 @@ def try_recipe(
 
 
 @app.command
+def jobs(
+    *,
+    pool: Annotated[str, Parameter(help="The work pool's name.")],
+    watch: Annotated[bool, Parameter(negative="", help="Look again every 15 seconds, until Ctrl-C.")] = False,
+    as_json: Json = False,
+) -> int:
+    """List a pool's active flow runs with what the infrastructure says of their jobs now. It changes nothing."""
+    if watch and as_json:
+        raise CallError("jobs: --watch is for people, and --json for programs. Give one of them.")
+    try:
+        code: int = import_module("generic_worker.listing").list_jobs(pool, watch=watch, as_json=as_json)
+    except RecipeError:
+        raise
+    except GenericWorkerError as error:
+        raise CallError(str(error)) from None
+    return code
+
+
+@app.command
 def template(
     recipe: Reference,
     /,
