@@ -27,8 +27,8 @@ _HOSTILE = {
     "TRY_UNICODE": "gr\u00fc\u00dfe \u4e16\u754c \U0001f680",
     "TRY_SPACES": "  two before, two after  ",
 }
-_EXIT, _MISSING, _CHANGED, _CLOCK = 7, 20, 30, 100
-"""Exit codes by which jobs tell what they have seen; a clock's is followed by the seconds of the epoch modulo 100."""
+_EXIT, _MISSING, _CHANGED, _CLOCK = 7, 20, 30, 50
+"""Exit codes by which jobs tell what they have seen; a clock's is followed by the seconds of the epoch modulo 50."""
 
 
 async def run(trial: Trial) -> None:
@@ -202,7 +202,7 @@ async def _disappear(trial: Trial, name: str) -> None:
 
 
 async def _five(trial: Trial, name: str) -> None:
-    script = f"sleep 4; exit $(({_CLOCK} + $(date +%s) % 100))"
+    script = f"sleep 4; exit $(({_CLOCK} + $(date +%s) % 50))"
     watches = await asyncio.gather(*(trial.submit(script) for _ in range(5)))
     await asyncio.sleep(trial.recipe.policy.visible_after)
     jobs = [watch.job for watch in watches]
@@ -225,7 +225,7 @@ async def _delay(trial: Trial, watch: Watch) -> float | None:
     status = await trial.ended(watch)
     now = time.time()
     code = (await trial.driver.explain(watch.job, status)).exit_code if status is not None else None
-    return (now - (code - _CLOCK)) % 100 if code and code >= _CLOCK else None
+    return (now - (code - _CLOCK)) % 50 if code and code >= _CLOCK else None
 
 
 def _environment_check() -> str:
