@@ -67,6 +67,7 @@ def test_a_silent_scheduler_changes_no_run_and_is_told_of_once(scheduler, make_p
         until(lambda: pool.logs(ending).count("is ACTIVE.") and pool.logs(running).count("is ACTIVE."), 40)
         states = {run: pool.read(run).state.id for run in (waiting, running, ending)}
         scheduler.faults("list.down=1 find.down=1")
+        until(lambda: "scheduler unreachable" in pool.logs(waiting), 20)
         scheduler.open("early")
         time.sleep(20)  # far more than lost_polls and lost_after ask for
         assert states == {run: pool.read(run).state.id for run in states}
