@@ -18,8 +18,9 @@ from generic_worker.outputs import Printed, Records, read
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from generic_worker.operations import Explain, Find, Operation, Output, Status, Submit
     from generic_worker.outputs import Record
-    from generic_worker.recipe import Explain, Find, Operation, Output, Recipe, StateName, Status, Submit
+    from generic_worker.recipe import Recipe, StateName
 
 
 @dataclass(slots=True)

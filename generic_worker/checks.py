@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from generic_worker.errors import OutputError, Problem, RecipeError
 from generic_worker.expressions import ExpressionError, compile_text, names_in
+from generic_worker.language_types import JOB_NAMES
+from generic_worker.operations import JsonField, Status
 from generic_worker.outputs import compile_jsonpath
-from generic_worker.recipe import JOB_NAMES, JsonField, Recipe, Status
 from generic_worker.rendering import is_secret_field, is_secret_name
 from generic_worker.script import expressions_in, shell_names, unset_names
 from generic_worker.shapes import did_you_mean, mended, schema_problems
@@ -20,7 +21,8 @@ from generic_worker.shapes import did_you_mean, mended, schema_problems
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from generic_worker.recipe import Operation, Output
+    from generic_worker.operations import Operation, Output
+    from generic_worker.recipe import Recipe
     from generic_worker.source import Path, Source
 
 _PREFECT_PLACEHOLDER_RE = re.compile(r"(?<!\$){{\s*([\w\.\-\[\]$]+)\s*}}")

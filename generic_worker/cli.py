@@ -23,9 +23,9 @@ from cyclopts import App, CycloptsError, Parameter
 
 from generic_worker import __version__, checks, examples, reports
 from generic_worker.errors import GenericWorkerError, RecipeError, VariableError
+from generic_worker.language_schema import language_schema
 from generic_worker.library import example, found_recipes, load, locate
 from generic_worker.preflight import missing_programs
-from generic_worker.recipe import language_schema
 from generic_worker.template import base_job_template, checked_variables
 
 if TYPE_CHECKING:

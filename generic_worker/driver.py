@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from generic_worker.commands import CommandResult, CommandRunner
-    from generic_worker.recipe import Find, Operation, Recipe, Status
+    from generic_worker.operations import Find, Operation, Status
+    from generic_worker.recipe import Recipe
     from generic_worker.submitting import Permit
 
 T = TypeVar("T")

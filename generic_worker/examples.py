@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from generic_worker.answers import StatusAnswer, asks_for_one, explain_answer, find_answer, status_answer, submit_answer
 from generic_worker.errors import OutputError
 from generic_worker.jobs import UNKNOWN, JobState, JobStatus
+from generic_worker.operations import Explain, Find, Operation, Status, Submit
 from generic_worker.outputs import Printed, read
-from generic_worker.recipe import Explain, Find, Operation, Status, Submit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -18,12 +18,12 @@ from jsonpath_ng.exceptions import JSONPathError
 from jsonpath_ng.ext.parser import parse as parse_jsonpath
 
 from generic_worker.errors import OutputError
-from generic_worker.recipe import JsonField
+from generic_worker.operations import JsonField
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from generic_worker.recipe import Output
+    from generic_worker.operations import Output
 
 Record = dict[str, str]
 

@@ -22,7 +22,8 @@ from generic_worker.script import assignment, job_script, shell_name, shell_name
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from generic_worker.recipe import Operation, Recipe
+    from generic_worker.operations import Operation
+    from generic_worker.recipe import Recipe
 
 _HOST_VARIABLE_RE = re.compile(
     r"PATH|IFS|ENV|PS4|CDPATH|SHELL|SHELLOPTS|BASH.*|ZDOTDIR|HOME|XDG_.*|TERMINFO.*|TERMCAP|NLSPATH|LOCPATH"

@@ -15,7 +15,7 @@ from rich.table import Table
 from generic_worker.errors import RecipeError, VariableError
 from generic_worker.examples import named_operations, read_explain, read_find, read_status, read_submit
 from generic_worker.library import load
-from generic_worker.recipe import Explain, Find, Status, Submit
+from generic_worker.operations import Explain, Find, Status, Submit
 from generic_worker.rendering import host_values, job_values, mask, render, render_files, secrets
 
 if TYPE_CHECKING:
@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from generic_worker.answers import StatusAnswer
+    from generic_worker.operations import Operation
     from generic_worker.outputs import Printed, Record
-    from generic_worker.recipe import Operation, Recipe
+    from generic_worker.recipe import Recipe
 
 _FLOW_RUN = "01234567-89ab-cdef-0123-456789abcdef"
 _SAMPLE = {

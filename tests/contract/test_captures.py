@@ -34,7 +34,8 @@ from generic_worker.library import load
 from generic_worker.outputs import Printed, read
 
 if TYPE_CHECKING:
-    from generic_worker.recipe import Recipe, Status
+    from generic_worker.operations import Status
+    from generic_worker.recipe import Recipe
 
 CAPTURES = Path(__file__).parent.parent / "captures"
 RECIPES = Path(__file__).parent.parent.parent / "recipes"

@@ -15,20 +15,8 @@ import pytest
 import yaml
 
 from generic_worker.library import load
-from generic_worker.recipe import (
-    Cancel,
-    Explain,
-    Find,
-    JsonField,
-    Operation,
-    Output,
-    Policy,
-    Recipe,
-    Script,
-    Status,
-    Submit,
-    Via,
-)
+from generic_worker.operations import Cancel, Explain, Find, JsonField, Operation, Output, Status, Submit
+from generic_worker.recipe import Policy, Recipe, Script, Via
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,9 +16,10 @@ import pytest
 import yaml
 from jinja2.defaults import DEFAULT_FILTERS
 
-from generic_worker import expressions
-from generic_worker import recipe as language
+from generic_worker import expressions, operations, recipe
 from generic_worker.cli import run
+from generic_worker.language_schema import language_schema
+from generic_worker.language_types import JOB_NAMES, Closed
 from generic_worker.library import load
 from generic_worker.source import read_text
 
@@ -31,19 +32,19 @@ BLOCKS = re.findall(r"^```([a-z ]+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL
 YAML = {text.partition("\n")[0].removeprefix("# "): (kind, text) for kind, text in BLOCKS if kind.startswith("yaml")}
 CALL_RE = re.compile(r"(?:printf '(?P<stdin>[^']*)' \| )?generic-worker (?P<arguments>.*)")
 SECTIONS = {
-    "The recipe": language.Recipe,
-    "Every command": language.Operation,
-    "`submit`": language.Submit,
-    "`find`": language.Find,
-    "`status`": language.Status,
-    "`explain`": language.Explain,
-    "`cancel`": language.Cancel,
-    "`output`": language.Output,
-    "`output.fields`": language.JsonField,
-    "`via`": language.Via,
-    "`script`": language.Script,
-    "`policy`": language.Policy,
-    "`examples`": language.Example,
+    "The recipe": recipe.Recipe,
+    "Every command": operations.Operation,
+    "`submit`": operations.Submit,
+    "`find`": operations.Find,
+    "`status`": operations.Status,
+    "`explain`": operations.Explain,
+    "`cancel`": operations.Cancel,
+    "`output`": operations.Output,
+    "`output.fields`": operations.JsonField,
+    "`via`": recipe.Via,
+    "`script`": recipe.Script,
+    "`policy`": recipe.Policy,
+    "`examples`": recipe.Example,
 }
 
 
@@ -107,8 +108,8 @@ def entry(name: str, field: FieldInfo) -> str:
 @pytest.mark.parametrize("title", SECTIONS)
 def test_the_page_has_every_key_with_its_description(title):
     model = SECTIONS[title]
-    inherited = set() if model is language.Operation else set(language.Operation.model_fields)
-    inherited = inherited if issubclass(model, language.Operation) else set()
+    inherited = set() if model is operations.Operation else set(operations.Operation.model_fields)
+    inherited = inherited if issubclass(model, operations.Operation) else set()
     section = PAGE.partition(f"\n### {title}\n")[2].partition("\n#")[0]
 
     assert re.findall(r"^- `.*", section, re.MULTILINE) == [
@@ -117,15 +118,19 @@ def test_the_page_has_every_key_with_its_description(title):
 
 
 def test_the_page_has_every_model():
-    models = {one for one in vars(language).values() if isinstance(one, type) and issubclass(one, language.Closed)}
+    models = {
+        one
+        for one in {**vars(operations), **vars(recipe)}.values()
+        if isinstance(one, type) and issubclass(one, Closed)
+    }
 
-    assert models - {language.Closed} == set(SECTIONS.values())
+    assert models - {Closed} == set(SECTIONS.values())
 
 
 def test_the_page_has_every_name_and_every_state():
     names = PAGE.partition("\n## Every name\n")[2].partition("\n#")[0]
 
-    for name, meaning in language.JOB_NAMES.items():
+    for name, meaning in JOB_NAMES.items():
         assert f"- `{name}`: {meaning}\n" in names
     for state in ("pending", "running", "succeeded", "failed", "cancelled", "finished"):
         assert f"\n- `{state}`: " in PAGE
@@ -203,7 +208,7 @@ def test_the_schema_beside_the_recipes_is_up_to_date(capsys):
 
 
 def schema_errors(data: object) -> list[str]:
-    validator = jsonschema.Draft202012Validator(language.language_schema())
+    validator = jsonschema.Draft202012Validator(language_schema())
     return [error.message for error in validator.iter_errors(data)]
 
 
@@ -219,7 +224,7 @@ def test_the_schema_allows_every_recipe_of_the_page(page, name):
 
 
 def test_the_schema_is_json_schema_and_describes_every_key():
-    schema = language.language_schema()
+    schema = language_schema()
     jsonschema.Draft202012Validator.check_schema(schema)
 
     for name, definition in schema["$defs"].items():
@@ -269,5 +274,5 @@ def test_the_schema_allows_an_overlay_to_remove_and_to_append():
 
 
 def test_the_schema_is_one_that_other_programs_read():
-    assert "(?P<" not in json.dumps(language.language_schema())
-    assert '"format": "regex"' not in json.dumps(language.language_schema())
+    assert "(?P<" not in json.dumps(language_schema())
+    assert '"format": "regex"' not in json.dumps(language_schema())

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from generic_worker.errors import OutputError
+from generic_worker.operations import Output
 from generic_worker.outputs import Printed, compile_jsonpath, read
-from generic_worker.recipe import Output
 
 
 def output(**spec: Any) -> Output:

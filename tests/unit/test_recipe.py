@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from generic_worker.language_types import JOB_NAMES
 from generic_worker.library import load
-from generic_worker.recipe import JOB_NAMES, Recipe
+from generic_worker.recipe import Recipe
 
 WHOLE: dict[str, Any] = {
     "recipe": 1,
