@@ -15,7 +15,8 @@ from generic_worker.errors import Problem, RecipeError
 from generic_worker.expressions import ExpressionError, names_in
 from generic_worker.recipe import Recipe  # noqa: TC001 - it stands in a module variable
 from generic_worker.shapes import shape_problems
-from generic_worker.source import Source, closest, from_mapping, read_text
+from generic_worker.source import Source, closest, from_mapping
+from generic_worker.yaml_text import read_text
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping

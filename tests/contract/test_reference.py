@@ -21,7 +21,7 @@ from generic_worker.cli import run
 from generic_worker.language_schema import language_schema
 from generic_worker.language_types import JOB_NAMES, Closed
 from generic_worker.library import load
-from generic_worker.source import read_text
+from generic_worker.yaml_text import read_text
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo

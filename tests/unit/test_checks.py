@@ -4,7 +4,7 @@ import pytest
 
 from generic_worker.checks import parse, warnings
 from generic_worker.errors import RecipeError
-from generic_worker.source import read_text
+from generic_worker.yaml_text import read_text
 
 PARTS = {
     "variables": "variables: {queue: {type: string, pattern: '^[a-z]'}, more: {type: array}}",

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from generic_worker.shapes import did_you_mean, mended, schema_problems, shape_problems
-from generic_worker.source import from_mapping, read_text
+from generic_worker.source import from_mapping
+from generic_worker.yaml_text import read_text
 
 WHOLE: dict[str, Any] = {
     "recipe": 1,
