@@ -1,4 +1,4 @@
-"""What makes a well-shaped recipe wrong or doubtful: names, patterns, paths, states, secrets, and Prefect's own traps.
+"""What makes a well-shaped recipe wrong: names, patterns, paths, states, secrets, and Prefect's own traps.
 
 It looks at a recipe only; nothing is run. Every problem is reported with its place, all of them at once.
 """
@@ -9,11 +9,12 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from generic_worker.errors import OutputError, Problem, RecipeError
+from generic_worker.errors import OutputError, RecipeError
 from generic_worker.expressions import ExpressionError, compile_text, names_in
 from generic_worker.language_types import JOB_NAMES
 from generic_worker.operations import JsonField, Status
 from generic_worker.outputs import compile_jsonpath
+from generic_worker.recipe_texts import scripts, templates, texts
 from generic_worker.rendering import is_secret_field, is_secret_name
 from generic_worker.script import expressions_in, shell_names, unset_names
 from generic_worker.shapes import did_you_mean, mended, schema_problems
@@ -29,10 +30,6 @@ _PREFECT_PLACEHOLDER_RE = re.compile(r"(?<!\$){{\s*([\w\.\-\[\]$]+)\s*}}")
 _HOST_NAMES = frozenset({"worker_host", "worker_bin", "jobs_dir"})
 _SUBMITTED = frozenset({"job_id", "job_ids"})
 _PROXIES = frozenset({"http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy"})
-_FROM_OUTSIDE = frozenset({"job_name", "flow_run_name", "flow_name", "deployment_name", "work_pool_name"})
-"""Names whose values somebody else has chosen, so that they may begin with a dash."""
-
-Finding = tuple[tuple[str | int, ...], str]
 
 
 def parse(source: Source) -> Recipe:
@@ -62,15 +59,9 @@ def _lost_names(data: Mapping[str, Any], replaced: list[Path]) -> re.Pattern[str
     return re.compile("|".join([*names, *(["job_.*"] if captured else [])] or ["(?!)"]))
 
 
-def warnings(source: Source, recipe: Recipe) -> list[Problem]:
-    """What is doubtful in a recipe that can be used."""
-    found = [*_unused_variables(recipe), *_option_like(recipe), *_shell_in_words(recipe), *_missing_find(recipe)]
-    return sorted(source.problem(path, message) for path, message in found)
-
-
-def _errors(recipe: Recipe, data: Mapping[str, Any]) -> Iterator[Finding]:
+def _errors(recipe: Recipe, data: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
     yield from schema_problems(recipe)
-    for path, text in _templates(recipe):
+    for path, text in templates(recipe):
         try:
             names = compile_text(text).names
         except ExpressionError as error:
@@ -78,7 +69,7 @@ def _errors(recipe: Recipe, data: Mapping[str, Any]) -> Iterator[Finding]:
         else:
             if "job_script" in names and "env" in path and "stdin" not in path and path[0] != "files":
                 yield path, "${job_script} has no value in an environment. Pass it through stdin or files."
-    for path, script in _scripts(recipe):
+    for path, script in scripts(recipe):
         for text, name in expressions_in(script):
             if name in recipe.names:
                 yield path, f'{text} is no expression here: the shell reads it. Write "${name}", or make run a list.'
@@ -94,9 +85,9 @@ def _errors(recipe: Recipe, data: Mapping[str, Any]) -> Iterator[Finding]:
 
 def _name_errors(recipe: Recipe) -> Iterator[tuple[Path, str, str]]:
     """Names that are not there, or have no value where they stand: where, which, and what is wrong."""
-    for path, text in _templates(recipe):
+    for path, text in templates(recipe):
         yield from _unknown(recipe, path, _names(text))
-    for path, script in _scripts(recipe):  # a misspelt variable would be an empty word
+    for path, script in scripts(recipe):  # a misspelt variable would be an empty word
         yield from _unknown(recipe, path, unset_names(script) - _PROXIES - _environment_names(recipe, path))
     for index, name in enumerate(recipe.required):
         if name not in recipe.variables:
@@ -136,40 +127,6 @@ def _why_not(recipe: Recipe, path: Path, name: str) -> str:
     return f"{path[0]} is about no job"
 
 
-def _templates(recipe: Recipe) -> Iterator[tuple[Path, str]]:
-    """Every text of a recipe that may hold expressions."""
-    if recipe.scope:
-        yield ("scope",), recipe.scope
-    yield from _texts(("env",), recipe.env)
-    yield from _texts(("files",), recipe.files)
-    if recipe.via:
-        yield from _texts(("via", "run"), recipe.via.run)
-    for path, operation in recipe.operations():
-        if not isinstance(operation.run, str):
-            yield from _texts((*path, "run"), operation.run)
-        yield from _texts((*path, "env"), operation.env)
-        yield from _texts((*path, "stdin"), operation.stdin)
-
-
-def _texts(path: Path, structure: Any) -> Iterator[tuple[Path, str]]:  # noqa: ANN401
-    if isinstance(structure, str):
-        yield path, structure
-    elif isinstance(structure, dict):
-        for key, value in structure.items():
-            yield from _texts((*path, key), value)
-    elif isinstance(structure, list):
-        for index, value in enumerate(structure):
-            yield from _texts((*path, index), value)
-
-
-def _scripts(recipe: Recipe) -> Iterator[tuple[Path, str]]:
-    """Every shell script of a recipe."""
-    yield ("script", "before"), recipe.script.before
-    for path, operation in recipe.operations():
-        if isinstance(operation.run, str):
-            yield (*path, "run"), operation.run
-
-
 def _environment_names(recipe: Recipe, path: Path) -> set[str]:
     """The variables that the recipe's own environment sets for a script."""
     operation = next((one for place, one in recipe.operations() if place == path[:-1]), None)
@@ -177,9 +134,9 @@ def _environment_names(recipe: Recipe, path: Path) -> set[str]:
     return {name for env in envs if isinstance(env, dict) for name in env}
 
 
-def _secrets(recipe: Recipe, path: Path, run: object) -> Iterator[Finding]:
+def _secrets(recipe: Recipe, path: Path, run: object) -> Iterator[tuple[Path, str]]:
     """Expressions that would put a secret on a command line, for every user of the host to see."""
-    for place, text in _texts(path, run) if isinstance(run, list) else ():
+    for place, text in texts(path, run) if isinstance(run, list) else ():
         for part in compile_parts(text):
             hint = _secret_in(recipe, part)
             if hint:
@@ -212,7 +169,7 @@ def compile_parts(text: str) -> list[str]:
         return []
 
 
-def _output(recipe: Recipe, path: Path, operation: Operation, output: Output) -> Iterator[Finding]:
+def _output(recipe: Recipe, path: Path, operation: Operation, output: Output) -> Iterator[tuple[Path, str]]:
     kind = "regex" if output.regex else "columns" if output.columns else "fields"
     fields, place, verb = output.field_names, (*path, "output", kind), path[0]
     one = not _mentioned(recipe, operation).isdisjoint(
@@ -251,10 +208,8 @@ def _how_to_yield(kind: str, field: str) -> str:
 def _mentioned(recipe: Recipe, operation: Operation) -> set[str]:
     """The names that a command itself uses, so that it is about one job."""
     script = operation.run if isinstance(operation.run, str) else ""
-    texts = [text for _, text in _texts((), [] if script else operation.run)] + [
-        text for _, text in _texts((), operation.stdin)
-    ]
-    return {*shell_names(script, recipe.names), *(name for text in texts for name in _names(text))}
+    used = [text for part in ([] if script else operation.run, operation.stdin) for _, text in texts((), part)]
+    return {*shell_names(script, recipe.names), *(name for text in used for name in _names(text))}
 
 
 def _names(text: str) -> frozenset[str]:
@@ -264,7 +219,7 @@ def _names(text: str) -> frozenset[str]:
         return frozenset()
 
 
-def _json_paths(place: Path, output: Output) -> Iterator[Finding]:
+def _json_paths(place: Path, output: Output) -> Iterator[tuple[Path, str]]:
     paths: list[tuple[Path, str]] = [((*place, "json"), output.json_path or "")]
     for name, spec in (output.fields or {}).items():
         at = (*place, "fields", name)
@@ -281,7 +236,7 @@ def _json_paths(place: Path, output: Output) -> Iterator[Finding]:
             yield path, f"{str(error).rstrip('.!')}."
 
 
-def _states(recipe: Recipe) -> Iterator[Finding]:
+def _states(recipe: Recipe) -> Iterator[tuple[Path, str]]:
     counts = Counter(word for words in recipe.states.values() for word in words)
     seen: dict[str, str] = {}
     for name, words in recipe.states.items():
@@ -296,7 +251,7 @@ def _states(recipe: Recipe) -> Iterator[Finding]:
         )
 
 
-def _prefect_traps(path: Path, data: Any) -> Iterator[Finding]:  # noqa: ANN401
+def _prefect_traps(path: Path, data: Any) -> Iterator[tuple[Path, str]]:  # noqa: ANN401
     """What Prefect would read as its own when the recipe is part of a base job template."""
     if isinstance(data, str):
         for found in _PREFECT_PLACEHOLDER_RE.finditer(data):
@@ -315,62 +270,3 @@ def _prefect_traps(path: Path, data: Any) -> Iterator[Finding]:  # noqa: ANN401
     elif isinstance(data, list):
         for index, value in enumerate(data):
             yield from _prefect_traps((*path, index), value)
-
-
-def _unused_variables(recipe: Recipe) -> Iterator[Finding]:
-    used = {name for _, text in _templates(recipe) for name in compile_text(text).names}
-    used |= {name for _, script in _scripts(recipe) for name in shell_names(script, recipe.names)}
-    for name in recipe.variables:
-        if name not in used:
-            yield ("variables", name), "No command uses this variable."
-
-
-def _words(recipe: Recipe) -> Iterator[tuple[Path, str]]:
-    """Every word of every argument vector that is not in a group, up to a `--`."""
-    for path, operation in recipe.operations():
-        for index, word in enumerate(operation.run if isinstance(operation.run, list) else ()):
-            if word == "--":
-                break
-            if isinstance(word, str):
-                yield (*path, "run", index), word
-
-
-def _option_like(recipe: Recipe) -> Iterator[Finding]:
-    """Words that a deployment could turn into an option of the recipe's own command."""
-    for path, word in _words(recipe):
-        template = compile_text(word)
-        name = next(iter(template.names), "")
-        if str(template) != f"${{{name}}}":
-            continue
-        if name in _FROM_OUTSIDE:
-            hint = f"Write --name=${{{name}}}, or put '--' before it."
-            yield path, f"A {name} that begins with a dash would be an option. {hint}"
-        elif name in recipe.variables and not _never_an_option(recipe.variables[name]):
-            hint = f"Put '--' before it, or give {name} a pattern that excludes it, such as '^[^-]'."
-            yield path, f"A value of {name} that begins with a dash would be an option. {hint}"
-
-
-def _shell_in_words(recipe: Recipe) -> Iterator[Finding]:
-    """Words that hold `$name`, which is the shell form's way."""
-    for path, word in _words(recipe):
-        for name in re.findall(r"(?<!\$)\$([a-z][a-z0-9_]*)", word):
-            if name in recipe.names:
-                yield path, f"In a list '${name}' stays as it is. Write ${{{name}}}."
-
-
-def _never_an_option(schema: Mapping[str, Any]) -> bool:
-    by_intent = schema.get("type") == "array" and "option" in schema.get("description", "").lower()
-    return schema.get("type") in {"integer", "number", "boolean"} or "enum" in schema or by_intent or _no_dash(schema)
-
-
-def _no_dash(schema: Mapping[str, Any]) -> bool:
-    pattern = schema.get("pattern") or schema.get("items", {}).get("pattern")
-    return bool(pattern) and not re.search(pattern, "-x") and not re.search(pattern, "--x=y")
-
-
-def _missing_find(recipe: Recipe) -> Iterator[Finding]:
-    if recipe.find is None:
-        yield (
-            ("submit",),
-            "Without find, a job whose submission was not answered is lost. Add find if the key can be looked up.",
-        )

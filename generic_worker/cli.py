@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, CycloptsError, Parameter
 
-from generic_worker import __version__, checks, examples, reports
+from generic_worker import __version__, doubts, examples, reports
 from generic_worker.errors import GenericWorkerError, RecipeError, VariableError
 from generic_worker.language_schema import language_schema
 from generic_worker.library import example, found_recipes, load, locate
@@ -180,7 +180,7 @@ def _check(reference: str) -> int:
     except RecipeError as error:
         _print(str(error))
         return WRONG_RECIPE
-    wrong, doubtful = examples.problems(loaded), checks.warnings(loaded.source, loaded.recipe)
+    wrong, doubtful = examples.problems(loaded), doubts.warnings(loaded.source, loaded.recipe)
     marked = [replace(problem, message=f"warning: {problem.message}") for problem in doubtful]
     for problem in sorted([*wrong, *marked]):
         _print(str(problem))

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from generic_worker.checks import parse, warnings
+from generic_worker.checks import parse
+from generic_worker.doubts import warnings
 from generic_worker.errors import RecipeError
 from generic_worker.yaml_text import read_text
 
