@@ -10,14 +10,15 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from generic_worker.errors import OutputError, RecipeError
-from generic_worker.expressions import ExpressionError, compile_text, names_in
+from generic_worker.expressions import ExpressionError, compile_text
 from generic_worker.language_types import JOB_NAMES
 from generic_worker.operations import JsonField, Status
 from generic_worker.outputs import compile_jsonpath
-from generic_worker.recipe_texts import scripts, templates, texts
+from generic_worker.recipe_texts import scripts, templates
 from generic_worker.rendering import is_secret_field, is_secret_name
 from generic_worker.script import expressions_in, shell_names, unset_names
 from generic_worker.shapes import did_you_mean, mended, schema_problems
+from generic_worker.structures import names_in, texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -1,4 +1,4 @@
-"""`${expression}`: values in, argument vectors, text and structures out.
+"""`${expression}`: a text with expressions in it, and what becomes of it with values.
 
 An expression is Jinja's, sandboxed, and never a statement. A value is rendered once and never read as an expression
 itself. Nothing here builds shell text: in the shell form values travel as environment variables.
@@ -6,9 +6,7 @@ itself. Nothing here builds shell text: in the shell form values travel as envir
 
 from __future__ import annotations
 
-import json
 import re
-import shlex
 from collections.abc import Iterator, KeysView, ValuesView
 from dataclasses import dataclass
 from functools import lru_cache
@@ -21,12 +19,11 @@ from jinja2.sandbox import SandboxedEnvironment
 from jinja2.utils import missing
 
 from generic_worker.errors import GenericWorkerError, VariableError
+from generic_worker.filters import FILTERS
 from generic_worker.source import closest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    Word = str | list[str]
+    from collections.abc import Callable, Mapping
 
 
 class ExpressionError(GenericWorkerError):
@@ -64,51 +61,6 @@ def _settled(value: Any) -> Any:  # noqa: ANN401
     return value
 
 
-def _words(value: str) -> list[str]:
-    """`${command | words}`: a command line's words, split as a shell would."""
-    try:
-        return shlex.split(value)
-    except ValueError as error:
-        raise VariableError(f"the text cannot be split into words: {error}.") from error  # it may hold a secret
-
-
-def _names(value: Mapping[str, Any]) -> list[str]:
-    """`${env | names}`: a mapping's keys."""
-    return list(value)
-
-
-def _pairs(value: Mapping[str, Any], separator: str = "=") -> list[str]:
-    """`${labels | pairs}`: a mapping's entries as `key=value`."""
-    return [f"{key}{separator}{item}" for key, item in value.items()]
-
-
-def _entries(value: Mapping[str, Any] | Sequence[Any], escape: str = "", called: str = "value") -> list[dict[str, Any]]:
-    """`${env | entries}`: a mapping as `[{name: ..., value: ...}]`, a list as `[{name: ...}]`, as many APIs want it.
-
-    `escape='$'` doubles that character in the values, for those that would expand it; `called='secureValue'` says how
-    they call the value.
-    """
-    if isinstance(value, dict):
-        doubled = {key: item.replace(escape, 2 * escape) if escape else item for key, item in value.items()}
-        return [{"name": key, called: item} for key, item in doubled.items()]
-    return [{"name": item} for item in value]
-
-
-def _env_file(value: Mapping[str, Any]) -> str:
-    """`${env | env_file}`: a mapping as lines `NAME=value`, as `docker run --env-file` reads them."""
-    beside = _not_in_env_file(value)
-    return "".join(f"{name}={item}\n" for name, item in value.items() if name not in beside and item is not None)
-
-
-def _not_in_env_file(value: Mapping[str, Any]) -> dict[str, Any]:
-    """`${env | not_in_env_file}`: what `env_file` leaves out, because no line can hold it."""
-    return {
-        name: item for name, item in value.items() if re.search(r"[\r\n]", str(item)) or len(str(item)) > _LONGEST_LINE
-    }
-
-
-_LONGEST_LINE = 15_000
-"""Characters of a value in an environment file: podman and docker read lines of at most 64 KiB."""
 _LONGEST = 60
 """Characters of an expression that a message shows."""
 
@@ -118,8 +70,7 @@ _NO_FILTER_RE = re.compile(r"No filter named '([^']*)'")
 
 _JINJA = SandboxedEnvironment(undefined=_Null, autoescape=False)
 _JINJA.globals.clear()  # Jinja's own `namespace`, `range` and `dict`: a variable may be called so
-_JINJA.filters.update(words=_words, names=_names, pairs=_pairs, entries=_entries, json=json.dumps, tojson=json.dumps)
-_JINJA.filters.update(env_file=_env_file, not_in_env_file=_not_in_env_file)
+_JINJA.filters.update(FILTERS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,73 +251,3 @@ def as_text(value: object, part: object) -> str:
     raise VariableError(
         f"${{{source}}} is a {shape} where text is needed: write ${{{source} | json}}, or use a part of it."
     )
-
-
-def render_words(words: Sequence[Word], values: Mapping[str, Any]) -> list[str]:
-    """Render an argument vector: words in which an expression is null are dropped, lists are spread.
-
-    A group (a nested list) is dropped whole when an expression in it is null or an empty list.
-
-    Raises:
-        VariableError: The values do not suit an expression.
-    """
-    result: list[str] = []
-    for word in words:
-        if isinstance(word, str):
-            result += compile_text(word).words(values) or []
-        else:
-            group = [compile_text(item).words(values) for item in word]
-            result += [one for item in group for one in item or []] if all(group) else []
-    return result
-
-
-def render_structure(structure: Any, values: Mapping[str, Any]) -> Any:  # noqa: ANN401
-    """Render the texts in a structure. What is null is left out of its mapping or list; a list in a list is spread.
-
-    Raises:
-        VariableError: The values do not suit an expression.
-    """
-    if isinstance(structure, str):
-        return compile_text(structure).value(values)
-    if isinstance(structure, dict):
-        rendered = {key: render_structure(item, values) for key, item in structure.items()}
-        return {key: item for key, item in rendered.items() if item is not None or structure[key] is None}
-    if isinstance(structure, list):
-        items: list[Any] = []
-        for item in structure:
-            value = render_structure(item, values)
-            if isinstance(item, str) and isinstance(value, list):
-                items += value
-            elif value is not None or item is None:
-                items.append(value)
-        return items
-    return structure
-
-
-def render_document(structure: Any, values: Mapping[str, Any]) -> str:  # noqa: ANN401
-    """Render standard input or a file: text as text, a structure as JSON.
-
-    Raises:
-        VariableError: The values do not suit an expression.
-    """
-    if structure is None:
-        return ""
-    if isinstance(structure, str):
-        template = compile_text(structure)
-        value = template.value(values) if template.whole else template.text(values)
-        return "" if value is None else value if isinstance(value, str) else json.dumps(value)
-    return json.dumps(render_structure(structure, values))
-
-
-def names_in(structure: Any) -> frozenset[str]:  # noqa: ANN401
-    """The names that the expressions in a text or structure use."""
-    return frozenset[str]().union(*(compile_text(text).names for text in texts_in(structure)))
-
-
-def texts_in(structure: Any) -> Iterator[str]:  # noqa: ANN401
-    """Every text in a structure, keys left out: they are never expressions."""
-    if isinstance(structure, str):
-        yield structure
-    elif isinstance(structure, (dict, list)):
-        for item in structure.values() if isinstance(structure, dict) else structure:
-            yield from texts_in(item)

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from generic_worker import checks
 from generic_worker.errors import Problem, RecipeError
-from generic_worker.expressions import ExpressionError, names_in
+from generic_worker.expressions import ExpressionError
 from generic_worker.recipe import Recipe  # noqa: TC001 - it stands in a module variable
 from generic_worker.shapes import shape_problems
 from generic_worker.source import Source, closest, from_mapping
+from generic_worker.structures import names_in
 from generic_worker.yaml_text import read_text
 
 if TYPE_CHECKING:

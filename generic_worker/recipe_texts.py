@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from generic_worker.structures import texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,18 +26,6 @@ def templates(recipe: Recipe) -> Iterator[tuple[Path, str]]:
             yield from texts((*path, "run"), operation.run)
         yield from texts((*path, "env"), operation.env)
         yield from texts((*path, "stdin"), operation.stdin)
-
-
-def texts(path: Path, structure: Any) -> Iterator[tuple[Path, str]]:  # noqa: ANN401
-    """Every text in a structure that stands at a path, keys left out."""
-    if isinstance(structure, str):
-        yield path, structure
-    elif isinstance(structure, dict):
-        for key, value in structure.items():
-            yield from texts((*path, key), value)
-    elif isinstance(structure, list):
-        for index, value in enumerate(structure):
-            yield from texts((*path, index), value)
 
 
 def scripts(recipe: Recipe) -> Iterator[tuple[Path, str]]:

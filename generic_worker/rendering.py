@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from generic_worker.errors import VariableError
-from generic_worker.expressions import compile_text, names_in, render_document, render_structure, render_words
+from generic_worker.expressions import compile_text
 from generic_worker.programs import Command
 from generic_worker.script import assignment, job_script, shell_name, shell_names, shell_value
+from generic_worker.structures import names_in, render_document, render_structure, render_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -16,8 +16,9 @@ import pytest
 import yaml
 from jinja2.defaults import DEFAULT_FILTERS
 
-from generic_worker import expressions, operations, recipe
+from generic_worker import operations, recipe
 from generic_worker.cli import run
+from generic_worker.filters import FILTERS
 from generic_worker.language_schema import language_schema
 from generic_worker.language_types import JOB_NAMES, Closed
 from generic_worker.library import load
@@ -137,7 +138,7 @@ def test_the_page_has_every_name_and_every_state():
 
 
 def test_the_page_has_every_filter_of_our_own():
-    for name in set(expressions._JINJA.filters) - set(DEFAULT_FILTERS):
+    for name in set(FILTERS) - set(DEFAULT_FILTERS):
         assert re.search(rf"^- `\$\{{\w+ \| {name}\}}`: ", PAGE, re.MULTILINE), name
 
 

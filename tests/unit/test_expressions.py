@@ -6,14 +6,8 @@ from typing import Any
 import pytest
 
 from generic_worker.errors import VariableError
-from generic_worker.expressions import (
-    ExpressionError,
-    compile_text,
-    names_in,
-    render_document,
-    render_structure,
-    render_words,
-)
+from generic_worker.expressions import ExpressionError, compile_text
+from generic_worker.structures import names_in, render_document, render_structure, render_words
 
 VALUES: dict[str, Any] = {
     "one": "1 one",
