@@ -1,17 +1,17 @@
-"""How long it takes from the end of a job until its flow run is Crashed, for short jobs and for long ones."""
+"""How long it takes from the end of a job until its flow run is Crashed, for young jobs and for old ones."""
 
 from __future__ import annotations
 
 import random
+import sqlite3
 import time
-from uuid import UUID
 
 from measure import Deployment, Figure, Worker, main, median, percentile, prefect_server, until, workers
+from watching import multiply
 
 RUNS, POLL = 200, 5
-SHORT = 20.0  # seconds that the first half of the jobs last
-LONG = 32.0 * POLL  # and the others: from an age of 30 polls on, a job is asked about at every poll only
-SPREAD = 50.0  # seconds over which the long ones end
+YOUNG = (3.0, 57.0)  # seconds after its start at which every second job ends
+OLD = (60.0, 120.0)  # and the others, which are so old that they are asked about at every poll interval only
 
 
 def recipe(jobs: str, ends: str) -> dict:
@@ -19,14 +19,10 @@ def recipe(jobs: str, ends: str) -> dict:
     return {
         "recipe": 1,
         "name": "listing",
-        "submit": {
-            "run": ["tee", "-a", jobs],
-            "stdin": "${job_key}|RUNNING|${job_key}\n",
-            "output": {"regex": r"^(?P<id>[^|\n]+)\|"},
-        },
+        "submit": {"run": ["false"], "output": {"regex": "(?P<id>.+)"}},
         "status": {
             "run": ["cat", "--", jobs, ends],
-            "output": {"columns": ["id", "state", "key"], "separator": "|"},
+            "output": {"columns": ["id", "state", "key", "reason"], "separator": "|"},
         },
         "cancel": {"run": ["true"]},
         "states": {"running": ["RUNNING"], "succeeded": ["COMPLETED"], "failed": ["FAILED"]},
@@ -34,53 +30,52 @@ def recipe(jobs: str, ends: str) -> dict:
     }
 
 
-def let_them_end(jobs, ends) -> tuple[dict[UUID, float], set[UUID]]:
-    """End every job at its time; returns when each was ended, by flow run, and which of them were short."""
-    due: dict[str, float] = {}
-    short: set[str] = set()
+def let_them_end(jobs, ends) -> tuple[dict[str, float], set[str]]:
+    """End every job at its time; returns when each was ended, by flow run, and which of them were young."""
+    begin = time.monotonic()
+    lines = jobs.read_text().splitlines()
+    young = {line for number, line in enumerate(lines) if number % 2 == 0}
+    due = {line: random.uniform(*(YOUNG if line in young else OLD)) for line in lines}
     ended: dict[str, float] = {}
-    while len(ended) < RUNS:
-        now = time.time()
-        for line in jobs.read_text().splitlines():
-            key = line.split("|")[0]
-            if key not in due and line.count("|") == 2:
-                if len(due) < RUNS / 2:
-                    short.add(key)
-                due[key] = now + (SHORT if key in short else LONG + random.uniform(0, SPREAD))
-        for key in [key for key, at in due.items() if at < now and key not in ended]:
-            with ends.open("a") as file:
-                file.write(f"{key}|FAILED|{key}\n")
-            ended[key] = time.time()
-        time.sleep(0.05)
-    runs = {key: UUID(key.split("-")[1]) for key in ended}
-    return {runs[key]: at for key, at in ended.items()}, {runs[key] for key in short}
+    for line, at in sorted(due.items(), key=lambda item: item[1]):
+        time.sleep(max(0.0, begin + at - time.monotonic()))
+        with ends.open("a") as file:
+            file.write(line.replace("RUNNING", "FAILED") + "\n")
+        ended[run_of(line)] = time.time()
+    return ended, {run_of(line) for line in young}
+
+
+def run_of(line: str) -> str:
+    return line.split("|")[2].split("-")[1]
 
 
 def measure() -> list[Figure]:
-    with prefect_server() as server:
-        from generic_worker.library import load  # noqa: PLC0415 - after the server's settings
+    with prefect_server(sqlite=True) as server:
+        from prefect.states import Running  # noqa: PLC0415 - after the server's settings
+
+        from generic_worker.library import load  # noqa: PLC0415 - as above
         from generic_worker.template import base_job_template  # noqa: PLC0415 - as above
 
-        jobs, ends = server.home / "jobs", server.home / "ends"
-        jobs.touch()
+        jobs, ends, ready = (server.home / name for name in ("jobs", "ends", "ready"))
         ends.touch()
-        pool = Deployment(server, "detection", "generic", base_job_template(load(recipe(str(jobs), str(ends)))))
-        worker = Worker(server, "detection", "generic")
-        with workers(worker):
-            pool.runs(RUNS)
-            ended, short = let_them_end(jobs, ends)
+        pool = Deployment(server, "detection", "adopting", base_job_template(load(recipe(str(jobs), str(ends)))))
+        (first,) = pool.runs(1)
+        pool.call(lambda client: client.set_flow_run_state(first, Running(), force=True))
+        with sqlite3.connect(server.home / "prefect.db", timeout=60) as database:
+            multiply(database, first, RUNS)
+        with workers(Worker(server, "detection", "adopting", str(jobs), str(ready))):
+            until(ready.exists, 120)
+            ended, young = let_them_end(jobs, ends)
 
             def crashed():
                 runs = pool.read(ended)
                 return runs if all(run.state.is_crashed() for run in runs) else None
 
-            runs = until(crashed, 120, every=1)
-    late = {run.id: run.state.timestamp.timestamp() - ended[run.id] for run in runs}
+            runs = until(crashed, 60, every=1)
+    late = {run.id.hex: run.state.timestamp.timestamp() - ended[run.id.hex] for run in runs}
     return [
-        row("a job of 20 s", [late[run] for run in short], 2),
-        row(
-            f"a job of {LONG:.0f} s or more, poll {POLL} s", [late[run] for run in ended if run not in short], POLL + 1
-        ),
+        row("a job of less than a minute", [late[run] for run in young], 2),
+        row(f"an older job, poll {POLL} s,", [late[run] for run in ended if run not in young], POLL + 1),
     ]
 
 

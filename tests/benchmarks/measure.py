@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import statistics
@@ -22,6 +23,8 @@ HERE = Path(__file__).parent
 sys.path.append(str(HERE.parent))
 from conftest import Server, until  # noqa: E402 - the tests' own
 
+UNUSED = ("EVENT_PERSISTER", "FOREMAN", "LATE_RUNS", "SCHEDULER", "TASK_RUN_RECORDER", "TRIGGERS")
+"""Services of the server that nothing here needs."""
 TICKS = os.sysconf("SC_CLK_TCK")
 SUBMITTING_RE = re.compile(r"^(\S+) .*submitting flow run '([0-9a-f-]{36})'")
 SUBMITTED_RE = re.compile(r"^(\S+) .*Flow run '([^']+)' submitted to infrastructure")
@@ -95,6 +98,12 @@ async def stalls(gaps: list[float]) -> None:
         gaps.append(time.monotonic() - before - 0.002)
 
 
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
 def clean_environment(home: Path, port: int) -> dict[str, str]:
     """An environment for a Prefect of its own; it is this process's own from then on."""
     for name in [name for name in os.environ if name.startswith("PREFECT_") or name.lower().endswith("_proxy")]:
@@ -106,6 +115,7 @@ def clean_environment(home: Path, port: int) -> dict[str, str]:
         "PREFECT_HOME": str(home),
         "PREFECT_PROFILES_PATH": str(home / "profiles.toml"),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        **{f"PREFECT_SERVER_SERVICES_{name}_ENABLED": "false" for name in UNUSED},
         "PREFECT_WORKER_QUERY_SECONDS": "1",
         "PREFECT_WORKER_HEARTBEAT_SECONDS": "5",
         "XDG_STATE_HOME": str(home / "state"),
@@ -116,18 +126,43 @@ def clean_environment(home: Path, port: int) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def prefect_server():
-    """A Prefect server of the benchmark's own. Call it before anything imports Prefect."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
-    with tempfile.TemporaryDirectory(prefix="generic-worker-benchmark-", ignore_cleanup_errors=True) as folder:
-        server = Server(clean_environment(Path(folder), port), Path(folder), port)
+def prefect_server(*, sqlite: bool = False):
+    """A Prefect server of the benchmark's own. Call it before anything imports Prefect.
+
+    With PostgreSQL where that is installed: with SQLite the workers mostly wait for a lock.
+    """
+    port = free_port()
+    with contextlib.ExitStack() as stack:
+        temporary = tempfile.TemporaryDirectory(prefix="generic-worker-benchmark-", ignore_cleanup_errors=True)
+        home = Path(stack.enter_context(temporary))
+        environment = clean_environment(home, port)
+        if not sqlite and (programs := sorted(Path("/usr/lib/postgresql").glob("*/bin"))):
+            environment["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = stack.enter_context(postgresql(programs[-1]))
+        server = Server(environment, home, port)
         try:
             server.start()
             yield server
         finally:
             server.stop()
+
+
+@contextlib.contextmanager
+def postgresql(programs: Path):
+    """A PostgreSQL of the benchmark's own; gives the URL of its database."""
+    user, port = ("postgres" if os.geteuid() == 0 else None), free_port()
+    with tempfile.TemporaryDirectory(prefix="generic-worker-database-") as folder:
+        if user:
+            shutil.chown(folder, user, user)
+        kept, quiet = f"{folder}/data", {"cwd": "/", "user": user, "stdout": subprocess.DEVNULL}
+        words = [programs / "initdb", f"--pgdata={kept}", "--auth=trust", "--username=postgres", "--no-sync"]
+        subprocess.run([*words, "--encoding=UTF8", "--locale=C"], check=True, **quiet)
+        words = [programs / "postgres", "-D", kept, "-p", str(port), "-k", folder, "-h", "127.0.0.1", "-F"]
+        running = subprocess.Popen(words, stderr=subprocess.DEVNULL, **quiet)
+        try:
+            yield f"postgresql+asyncpg://postgres@127.0.0.1:{port}/postgres"
+        finally:
+            running.send_signal(signal.SIGINT)  # which does not wait for its clients
+            running.wait()
 
 
 class Deployment:
@@ -199,19 +234,23 @@ class Worker:
         pool: The pool's name.
         kind: Which of the workers in `workers.py` of this folder.
         words: What it is told besides.
+        python: One that has a worker type of this name installed, for one that Prefect's own command starts.
+        env: Environment variables for it.
     """
 
-    def __init__(self, server, pool: str, kind: str, *words: str) -> None:
+    def __init__(self, server, pool: str, kind: str, *words: str, python: str = "", env: dict | None = None) -> None:
         self.log = server.home / f"{pool}.log"
         self._command = [sys.executable, HERE / "workers.py", kind, pool, *words]
-        self._server = server
+        if python:
+            self._command = [python, "-m", "prefect", "worker", "start", "--type", kind, "--pool", pool, "--name", pool]
+        self._server, self._env = server, {**server.env, **(env or {})}
         self.start()
 
     def start(self) -> None:
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
                 self._command,
-                env=self._server.env,
+                env=self._env,
                 cwd=self._server.home,
                 stdout=output,
                 stderr=output,
@@ -224,6 +263,10 @@ class Worker:
         if self.process.poll() is None:
             self.process.terminate()
             self.process.wait(60)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
 
     def started(self) -> bool:
         return "started!" in self.log.read_text(errors="replace")

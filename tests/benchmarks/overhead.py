@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from itertools import chain
 
 from commands import per_command
-from measure import Deployment, Figure, Worker, cpu, main, median, memory, prefect_server, workers
+from measure import Deployment, Figure, Worker, cpu, main, median, prefect_server, workers
 
-ROUNDS, RUNS, WINDOW = 4, 16, 5.0
+ROUNDS, RUNS, WINDOW = 4, 12, 5.0
 
 
 def recipe(file: str) -> dict:
@@ -48,15 +47,13 @@ def measure() -> list[Figure]:
             walls = {kind: [] for kind in KINDS}
             time.sleep(5)
             warm(pools, started)
-            room = {kind: memory(worker.pid) for kind, worker in started.items()}
             for number in range(ROUNDS * len(KINDS)):
                 busy = KINDS[number % len(KINDS)]
                 one_round(pools, started, busy, costs, idle, walls)
-            grown = {kind: memory(worker.pid) - room[kind] for kind, worker in started.items()}
-    return figures(costs, idle, walls, grown)
+    return figures(costs, idle, walls)
 
 
-KINDS = ("noop", "generic", "waiting")
+KINDS = ("noop", "generic")
 
 
 def warm(pools, started) -> None:
@@ -90,7 +87,7 @@ def one_round(pools, started, busy, costs, idle, walls) -> None:
             idle[kind].append((spent[0] / seconds, spent[1] / seconds))
 
 
-def figures(costs, idle, walls, grown) -> list[Figure]:
+def figures(costs, idle, walls) -> list[Figure]:
     own, children = {}, {}
     for kind in KINDS:
         rates = [median(column) for column in zip(*idle[kind], strict=True)]
@@ -98,8 +95,7 @@ def figures(costs, idle, walls, grown) -> list[Figure]:
         children[kind] = median((spent - seconds * rates[1]) / RUNS for seconds, _, spent in costs[kind]) * 1000
     command = per_command(300)
     rest = own["generic"] + children["generic"] - command["own"] - command["children"]
-    wall = {kind: median(chain(walls[kind])) for kind in KINDS}
-    per_job = {kind: grown[kind] / (RUNS * ROUNDS) / 1000 for kind in KINDS}
+    wall = {kind: median(walls[kind]) for kind in KINDS}
     ratio = rest / own["noop"]
     return [
         Figure(
@@ -119,12 +115,6 @@ def figures(costs, idle, walls, grown) -> list[Figure]:
             f"{wall['generic']:.2f} s",
             f"{wall['noop']:.2f} s for a worker that does nothing",
             raw=wall,
-        ),
-        Figure(
-            "resident memory per running job of a worker that has been handed its runs by Prefect",
-            f"{per_job['generic']:.0f} kB",
-            f"{per_job['waiting']:.0f} kB for a worker that only waits",
-            raw=per_job,
         ),
     ]
 

@@ -69,7 +69,7 @@ def one_size(server, number: int) -> dict[str, float]:
 
 
 def measure() -> list[Figure]:
-    with prefect_server() as server:
+    with prefect_server(sqlite=True) as server:
         found = {number: one_size(server, number) for number in SIZES}
     figures = []
     for number, one in found.items():

@@ -1,4 +1,4 @@
-"""Starts a worker: `workers.py KIND POOL [...]`. `noop` and `waiting` are the least that a Prefect worker can be."""
+"""Starts a worker: `workers.py KIND POOL [...]`. `noop` is the least that a Prefect worker can be."""
 
 import asyncio
 import gc
@@ -29,56 +29,25 @@ class NoopWorker(BaseWorker):
         return BaseWorkerResult(identifier="nothing", status_code=0)
 
 
-class WaitingWorker(NoopWorker):
-    """Runs nothing, and waits for it for ever."""
+class AdoptingWorker(GenericWorker):
+    """Watches the flow runs of its pool as if it had submitted their jobs.
 
-    type = "waiting"
-
-    async def run(self, flow_run, configuration, task_status=None):  # noqa: ARG002 - Prefect's
-        task_status.started("nothing")
-        await asyncio.Event().wait()
-
-
-class WatchingWorker(GenericWorker):
-    """Watches the flow runs of its pool as if it had submitted their jobs, and writes down what that costs.
-
-    Its further words: a file for the status command to print, one in which that command counts itself, one for the
-    figures, and the pid of a worker to compare with.
+    Its further words: a file that it lists the jobs in for the status command, and one that it makes when it knows
+    them all to run. Every second job counts as one that has run for long by then.
     """
 
-    type = "watching"
+    type = "adopting"
 
     async def __aenter__(self):
         await super().__aenter__()
-        self.measuring = asyncio.create_task(self.measure(*map(Path, sys.argv[3:6]), sys.argv[6]))
+        self.measuring = asyncio.create_task(self.measure(*map(Path, sys.argv[3:])))
         return self
 
-    async def measure(self, listing, calls, report, idle):
-        gc.collect()
-        room = memory()
+    async def measure(self, listing, ready):
         await self.take_all(listing)
-        for assignment in self._assignments:
-            while not (assignment.watch and assignment.watch.status.state.alive):  # noqa: ASYNC110 - no event says so
-                await asyncio.sleep(0.2)
-        await asyncio.sleep(15)  # for the news of all jobs to reach the server
-        for watch in self._watcher.watches:
-            watch.changed -= 3600  # as if they had run for long
-        await asyncio.sleep(2)
-        asked, used, beside = calls.stat().st_size, sum(cpu()), sum(cpu(idle))
-        await asyncio.sleep(WINDOW)
-        found = {
-            "commands": (calls.stat().st_size - asked) * 60 / WINDOW,
-            "processor": (sum(cpu()) - used) / WINDOW,
-            "idle": (sum(cpu(idle)) - beside) / WINDOW,
-        }
-        gaps = []
-        task = asyncio.create_task(stalls(gaps))  # which itself costs processor time
-        await asyncio.sleep(WINDOW / 2)  # a poll and a round at the least
-        task.cancel()
-        gc.collect()
-        found |= {"stall": max(gaps), "stalls": sorted(gaps)[-5:], "memory": memory() - room}
-        report.with_suffix(".new").write_text(json.dumps(found))
-        report.with_suffix(".new").rename(report)
+        for assignment in list(self._assignments)[1::2]:
+            assignment.watch.changed -= 3600
+        ready.touch()
 
     async def take_all(self, listing):
         template, runs = (
@@ -93,9 +62,46 @@ class WatchingWorker(GenericWorker):
         listing.write_text("".join(f"{job.id}|RUNNING|{job.key}|None\n" for job in jobs))
         for flow_run, job in zip(runs, jobs, strict=True):
             self._adopt(Assignment(flow_run, job, self.driver(configuration.loaded_recipe)))
+        for assignment in self._assignments:
+            while not (assignment.watch and assignment.watch.status.state.alive):  # noqa: ASYNC110 - no event says so
+                await asyncio.sleep(0.2)
 
 
-KINDS = {"noop": NoopWorker, "waiting": WaitingWorker, "watching": WatchingWorker, "generic": GenericWorker}
+class WatchingWorker(AdoptingWorker):
+    """Watches the flow runs of its pool as if it had submitted their jobs, and writes down what that costs.
+
+    Its further words: a file for the status command to print, one in which that command counts itself, one for the
+    figures, and the pid of a worker to compare with.
+    """
+
+    type = "watching"
+
+    async def measure(self, listing, calls, report, idle):
+        gc.collect()
+        room = memory()
+        await self.take_all(listing)
+        await asyncio.sleep(15)  # for the news of all jobs to reach the server
+        for watch in self._watcher.watches:
+            watch.changed -= 3600  # as if they had run for long
+        await asyncio.sleep(2)
+        asked, used, beside = calls.stat().st_size, sum(cpu()), sum(cpu(idle.name))
+        await asyncio.sleep(WINDOW)
+        found = {
+            "commands": (calls.stat().st_size - asked) * 60 / WINDOW,
+            "processor": (sum(cpu()) - used) / WINDOW,
+            "idle": (sum(cpu(idle.name)) - beside) / WINDOW,
+        }
+        gaps = []
+        task = asyncio.create_task(stalls(gaps))  # which itself costs processor time
+        await asyncio.sleep(WINDOW / 2)  # a poll and a round at the least
+        task.cancel()
+        gc.collect()
+        found |= {"stall": max(gaps), "stalls": sorted(gaps)[-5:], "memory": memory() - room}
+        report.with_suffix(".new").write_text(json.dumps(found))
+        report.with_suffix(".new").rename(report)
+
+
+KINDS = {one.type: one for one in (NoopWorker, AdoptingWorker, WatchingWorker, GenericWorker)}
 
 if __name__ == "__main__":
     kind, pool = sys.argv[1:3]
