@@ -1,28 +1,24 @@
-"""Where recipes come from: a name, a path, YAML text or a mapping; and what `extends` makes of them."""
+"""Where recipes come from: a name, a path, YAML text or a mapping, with all that they extend."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from generic_worker import checks
+from generic_worker import checks, merging
 from generic_worker.errors import Problem, RecipeError
-from generic_worker.expressions import ExpressionError
 from generic_worker.recipe import Recipe  # noqa: TC001 - it stands in a module variable
 from generic_worker.shapes import shape_problems
 from generic_worker.source import Source, closest, from_mapping
-from generic_worker.structures import names_in
 from generic_worker.yaml_text import read_text
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
-
-    from generic_worker.source import Path as Place
+    from collections.abc import Iterator, Mapping
 
 DIRECTORIES_VARIABLE = "GENERIC_WORKER_RECIPES"
 """Environment variable: directories with recipes, separated as in PATH. They come before the bundled recipes."""
@@ -36,7 +32,6 @@ _RECIPES: dict[str, Recipe] = {}
 """Recipes by their content, so that all flow runs with the same recipe share one, and with it their status commands."""
 _SUFFIXES = (".yaml", ".yml")
 _NESTING = 20
-_OUTPUT_KINDS = {"regex": {"regex"}, "json": {"json", "fields"}, "columns": {"columns", "separator"}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,29 +50,6 @@ class Loaded:
     def data(self) -> dict[str, Any]:
         """The whole recipe as plain data, fit for a base job template: nothing is looked up any more."""
         return {key: value for key, value in self.source.data.items() if key != "extends"}
-
-
-@dataclass(frozen=True, slots=True)
-class _Node:
-    """A part of a recipe: a scalar, a list of nodes, or nodes by key; and the text that it stands in, and where."""
-
-    value: Any
-    source: Source
-    path: Place
-
-
-@dataclass(frozen=True)
-class _Extended(Source):
-    """What became of a text and everything that it extends. A problem is in the text that has the wrong part."""
-
-    root: _Node
-    origins: Mapping[Place, _Node]
-
-    def problem(self, path: Place, message: str) -> Problem:
-        """A problem at a path of the merged recipe, where its author finds it."""
-        known = next(path[:length] for length in range(len(path), -1, -1) if path[:length] in self.origins)
-        origin = self.origins[known]
-        return origin.source.problem((*origin.path, *path[len(known) :]), message)
 
 
 def load(reference: str | Mapping[str, Any], name: str = "<recipe>") -> Loaded:
@@ -191,12 +163,7 @@ def _extend(source: Source, path: Path | None, chain: list[Path]) -> Source:
         wrong = [source.problem(("extends",), problem.message) for problem in error.problems]
         raise RecipeError([*wrong, *shape_problems(source, partial=True)]) from None
     parent = _extend(_read(parent_path), parent_path, [*chain, parent_path])
-    own = _located(source)
-    root = _merge(_without_removed(parent.root if isinstance(parent, _Extended) else _located(parent), own), own)
-    if "examples" not in own.value:
-        root.value.pop("examples", None)  # they prove the parent's patterns, which the child may have changed
-    origins: dict[Place, _Node] = {}
-    return _Extended(source.name, _plain(root, (), origins), source.positions, root, origins)
+    return merging.merged(parent, source)
 
 
 def _parent(name: object, path: Path | None, chain: list[Path]) -> Path:
@@ -220,96 +187,3 @@ def _parent(name: object, path: Path | None, chain: list[Path]) -> Path:
         names = " extends ".join(file.name for file in (*chain, found))
         raise RecipeError([Problem("", 0, 0, "", f"This goes round in a circle: {names}.")])
     return found
-
-
-def _located(source: Source) -> _Node:
-    def node(value: Any, path: Place) -> _Node:  # noqa: ANN401
-        if isinstance(value, dict):
-            return _Node({key: node(item, (*path, key)) for key, item in value.items()}, source, path)
-        if isinstance(value, list):
-            return _Node([node(item, (*path, index)) for index, item in enumerate(value)], source, path)
-        return _Node(value, source, path)
-
-    return node(source.data, ())
-
-
-def _plain(node: _Node, path: Place, origins: dict[Place, _Node]) -> Any:  # noqa: ANN401
-    """A node as plain data; `origins` learns where each part of it is from."""
-    origins[path] = node
-    if isinstance(node.value, dict):
-        return {key: _plain(item, (*path, key), origins) for key, item in node.value.items()}
-    if isinstance(node.value, list):
-        return [_plain(item, (*path, index), origins) for index, item in enumerate(node.value)]
-    return node.value
-
-
-def _merge(parent: _Node, child: _Node) -> _Node:
-    """Mappings merge, lists and scalars replace, null removes, `{append: [...]}` appends to a list."""
-    added = _appended(child)
-    if added is not None and isinstance(parent.value, list):
-        return replace(child, value=[*parent.value, *added])
-    if not (isinstance(parent.value, dict) and isinstance(child.value, dict)):
-        return child
-    merged = dict(parent.value)
-    for key, node in child.value.items():
-        if node.value is None:
-            merged.pop(key, None)
-        elif key in merged:
-            merged[key] = _merge(_of_kind(merged[key], node) if key == "output" else merged[key], node)
-        else:
-            added = _appended(node)
-            merged[key] = node if added is None else replace(node, value=added)
-    return replace(child, value=merged)
-
-
-def _appended(node: _Node) -> list[_Node] | None:
-    """The items of `{append: [...]}`."""
-    if not (isinstance(node.value, dict) and set(node.value) == {"append"}):
-        return None
-    items = node.value["append"].value
-    return items if isinstance(items, list) else None
-
-
-def _of_kind(parent: _Node, child: _Node) -> _Node:
-    """A parent's `output` without what belongs to another way of reading than its child's: there can be one only."""
-    if not (isinstance(parent.value, dict) and isinstance(child.value, dict)):
-        return parent
-    given = {key for key, node in child.value.items() if node.value is not None}
-    kept = next((keys for kind, keys in _OUTPUT_KINDS.items() if kind in given), None)
-    others = set().union(*_OUTPUT_KINDS.values()) - kept if kept else set()
-    return replace(parent, value={key: node for key, node in parent.value.items() if key not in others})
-
-
-def _without_removed(parent: _Node, child: _Node) -> _Node:
-    """The parent without the words that use a variable that the child removes: the option goes with it."""
-    variables = child.value["variables"].value if "variables" in child.value else None
-    removed = {name for name, node in variables.items() if node.value is None} if isinstance(variables, dict) else set()
-    return _drop(parent, removed) if removed else parent
-
-
-def _drop(node: _Node, removed: Collection[str]) -> _Node:
-    """A node without the words, items and entries that would be null for want of a removed variable."""
-    if isinstance(node.value, dict):
-        entries = {key: item for key, item in node.value.items() if not (_is_entry(item.path) and _uses(item, removed))}
-        return replace(node, value={key: _drop(item, removed) for key, item in entries.items()})
-    if isinstance(node.value, list):
-        names = removed if node.path == ("required",) else ()
-        kept = [item for item in node.value if not (item.value in names or _uses(item, removed))]
-        return replace(node, value=[_drop(item, removed) for item in kept])
-    return node
-
-
-def _is_entry(path: Place) -> bool:
-    """Whether a path is that of an entry in an environment or a structure, which is left out when it is null."""
-    root = next((index for index, key in enumerate(path) if key in {"env", "stdin", "files"}), len(path))
-    return len(path) > root + (2 if "files" in path[root : root + 1] else 1)
-
-
-def _uses(node: _Node, removed: Collection[str]) -> bool:
-    """Whether a text, or a group of words, names a removed variable."""
-    if isinstance(node.value, dict) or (isinstance(node.value, list) and _is_entry(node.path)):
-        return False
-    try:
-        return not names_in(_plain(node, (), {})).isdisjoint(removed)
-    except ExpressionError:
-        return False
