@@ -6,29 +6,27 @@ Each step submits what it needs, looks at it as a worker would, and concludes on
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import shlex
 import time
 import uuid
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from generic_worker.cancelling import end_job
-from generic_worker.commands import CommandRunner
 from generic_worker.driver import Driver
 from generic_worker.errors import GenericWorkerError
 from generic_worker.jobs import Job, JobState, JobStatus
 from generic_worker.rendering import job_values, mask
+from generic_worker.trial_records import Recorder, Remarks, recording
 from generic_worker.watcher import Watcher
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from typing_extensions import Self
 
-    from generic_worker.commands import Command, CommandResult
+    from generic_worker.commands import CommandResult
     from generic_worker.recipe import Recipe
     from generic_worker.watcher import Watch
 
@@ -56,41 +54,6 @@ class Verdict:
     found: str
     key: str = ""
     evidence: tuple[str, ...] = ()
-
-
-_tape: ContextVar[list[CommandResult] | None] = ContextVar("tape", default=None)
-
-
-@contextlib.contextmanager
-def recording() -> Iterator[list[CommandResult]]:
-    """What the commands say that are run in this context."""
-    tape: list[CommandResult] = []
-    token = _tape.set(tape)
-    try:
-        yield tape
-    finally:
-        _tape.reset(token)
-
-
-class _Recorder(CommandRunner):
-    async def run(self, command: Command) -> CommandResult:
-        result = await super().run(command)
-        if (tape := _tape.get()) is not None:
-            tape.append(result)
-        return result
-
-
-class _Remarks(logging.Handler):
-    """What the watcher finds odd, and since when."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.texts: list[str] = []
-        self.since: float | None = None
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.texts.append(record.getMessage())
-        self.since = self.since or time.monotonic()
 
 
 class NoJobError(Exception):
@@ -127,13 +90,13 @@ class Trial:
         policy = self.recipe.policy
         brief = {name: min(seconds, getattr(policy, name)) for name, seconds in _POLICY.items()}
         self.recipe = self.recipe.model_copy(update={"policy": policy.model_copy(update=brief)})
-        self.runner = _Recorder(policy.commands)
+        self.runner = Recorder(policy.commands)
         self.driver = Driver(self.recipe, self.runner)
         self.deadline = time.monotonic() + self.timeout
         self._jobs: list[Job] = []
         self.watches: dict[Job, Watch] = {}
         self.answered = asyncio.Event()
-        self.remarks = _Remarks()
+        self.remarks = Remarks()
         logger = logging.getLogger(f"{__name__}.{id(self)}")
         logger.propagate = False
         logger.addHandler(self.remarks)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from generic_worker.cancelling import end_job
 from generic_worker.jobs import JobState
 from generic_worker.preflight import missing_programs, preflight
-from generic_worker.trial import NoJobError, recording
+from generic_worker.trial import NoJobError
+from generic_worker.trial_records import recording
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
