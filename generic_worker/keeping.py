@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 
 _CANCEL_EVERY = 1.0
 _ROUND_EVERY = 15.0
+_FIRST_ROUND = 60.0
+"""Seconds for which the worker's start waits for its first round."""
+_AT_ONCE = 50
+"""Runs that are taken over together, before the next are looked at: those are followed from then on."""
 _LEASE_SECONDS = 300.0
 _RENEW_EVERY = 60.0
 _FLOW_GRACE = 60.0
@@ -79,17 +83,21 @@ class Keeper:
         self._begun: set[str] = set()  # keys of jobs whose flow runs have been seen to run
         self._renewed: dict[UUID, float] = {}
         self._looked_back = -_BROADEST_LOOK
+        self._rounded = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._ends: set[asyncio.Task[object]] = set()
 
     async def __aenter__(self) -> Self:
-        """Take over what was left by an earlier worker, then start both loops."""
-        with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._safely(self._round), 60)
+        """Start both loops, and let the first round take over what an earlier worker has left before new work comes.
+
+        With thousands of runs, or an API that is down, that takes longer than a start may: then it goes on meanwhile.
+        """
         self._tasks = [
-            asyncio.create_task(self._loop(self._cancel, _CANCEL_EVERY), name="generic-worker cancellations"),
             asyncio.create_task(self._loop(self._round, _ROUND_EVERY), name="generic-worker keeper"),
+            asyncio.create_task(self._loop(self._cancel, _CANCEL_EVERY), name="generic-worker cancellations"),
         ]
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._rounded.wait(), _FIRST_ROUND)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -101,8 +109,8 @@ class Keeper:
 
     async def _loop(self, work: Callable[[], Awaitable[None]], every: float) -> None:
         while True:
-            await asyncio.sleep(every)
             await self._safely(work)
+            await asyncio.sleep(every)
 
     async def _safely(self, work: Callable[[], Awaitable[None]]) -> None:
         try:
@@ -131,6 +139,12 @@ class Keeper:
         task.add_done_callback(self._ends.discard)
 
     async def _round(self) -> None:
+        try:
+            await self._look_after_pool()
+        finally:
+            self._rounded.set()
+
+    async def _look_after_pool(self) -> None:
         await self._check_pool()
         await self._look_after_waiting()
         mine = [assignment.flow_run.id for assignment in self._assignments]
@@ -138,19 +152,24 @@ class Keeper:
         strangers = [run for run in runs if run.id not in self._assignments and not self._is_submitting(run.id)]
         online = await workers_online(self._host.client, self._pool)
         abandoned = [run for run in strangers if _is_forgotten(run) or self._is_abandoned(run, online)]
-        if abandoned:
-            assignments, settled = await self._recovery.take_over(self._host.client, abandoned)
-            for assignment in assignments:
-                if assignment.flow_run.id not in self._assignments:
-                    self._adopt(assignment)
-            if assignments or settled:
-                text = "Took over %d flow runs; %d others were handed back or settled."
-                self._logger.info(text, len(assignments), len(settled))
+        await self._take_over(abandoned)
         if time.monotonic() - self._looked_back > _BROADEST_LOOK:
             self._looked_back = time.monotonic()
-            for assignment in await self._recovery.cleaned_late(self._host.client, self._pool, online):
-                if assignment.flow_run.id not in self._assignments:
-                    self._adopt(assignment)
+            self._adopt_new(await self._recovery.cleaned_late(self._host.client, self._pool, online))
+
+    async def _take_over(self, abandoned: Sequence[FlowRun]) -> None:
+        taken = others = 0
+        for at in range(0, len(abandoned), _AT_ONCE):
+            assignments, settled = await self._recovery.take_over(self._host.client, abandoned[at : at + _AT_ONCE])
+            self._adopt_new(assignments)
+            taken, others = taken + len(assignments), others + len(settled)
+        if taken or others:
+            self._logger.info("Took over %d flow runs; %d others were handed back or settled.", taken, others)
+
+    def _adopt_new(self, assignments: Sequence[Assignment]) -> None:
+        for assignment in assignments:
+            if assignment.flow_run.id not in self._assignments:
+                self._adopt(assignment)
 
     def _is_abandoned(self, flow_run: FlowRun, online: set[str]) -> bool:
         settled = bool(flow_run.infrastructure_pid) or _age(flow_run) > _OWNERLESS_AGE

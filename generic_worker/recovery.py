@@ -161,6 +161,8 @@ class Recovery:
 
     async def _claim(self, client: PrefectClient, assignment: Assignment) -> None:
         """Say that a run is this worker's now. Of two that say so, the last one has it."""
+        if flow_runs.owner(assignment.flow_run) == self._name:
+            return
         label: KeyValueLabels = {flow_runs.OWNER: self._name}
         await flow_runs.patiently(partial(client.update_flow_run_labels, assignment.flow_run.id, label))
 

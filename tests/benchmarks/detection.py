@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import random
-import sqlite3
 import time
 
 from measure import Deployment, Figure, Worker, main, median, percentile, prefect_server, until, workers
-from watching import multiply
 
 RUNS, POLL = 200, 5
 YOUNG = (3.0, 57.0)  # seconds after its start at which every second job ends
@@ -51,18 +49,13 @@ def run_of(line: str) -> str:
 
 def measure() -> list[Figure]:
     with prefect_server(sqlite=True) as server:
-        from prefect.states import Running  # noqa: PLC0415 - after the server's settings
-
-        from generic_worker.library import load  # noqa: PLC0415 - as above
+        from generic_worker.library import load  # noqa: PLC0415 - after the server's settings
         from generic_worker.template import base_job_template  # noqa: PLC0415 - as above
 
         jobs, ends, ready = (server.home / name for name in ("jobs", "ends", "ready"))
         ends.touch()
         pool = Deployment(server, "detection", "adopting", base_job_template(load(recipe(str(jobs), str(ends)))))
-        (first,) = pool.runs(1)
-        pool.call(lambda client: client.set_flow_run_state(first, Running(), force=True))
-        with sqlite3.connect(server.home / "prefect.db", timeout=60) as database:
-            multiply(database, first, RUNS)
+        pool.running(RUNS)
         with workers(Worker(server, "detection", "adopting", str(jobs), str(ready))):
             until(ready.exists, 120)
             ended, young = let_them_end(jobs, ends)

@@ -21,7 +21,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 sys.path.append(str(HERE.parent))
-from conftest import Server, until  # noqa: E402 - the tests' own
+from conftest import Server, multiply, until  # noqa: E402 - the tests' own
 
 UNUSED = ("EVENT_PERSISTER", "FOREMAN", "LATE_RUNS", "SCHEDULER", "TASK_RUN_RECORDER", "TRIGGERS")
 """Services of the server that nothing here needs."""
@@ -211,6 +211,14 @@ class Deployment:
             return await asyncio.gather(*(one(index) for index in range(number)))
 
         return {str(run.id): run.name for run in self.call(create)}
+
+    def running(self, number: int) -> None:
+        """Make flow runs that are Running."""
+        from prefect.states import Running  # noqa: PLC0415 - after the server's settings
+
+        (first,) = self.runs(1)
+        self.call(lambda client: client.set_flow_run_state(first, Running(), force=True))
+        multiply(self.server.home, first, number - 1)
 
     def read(self, ids) -> list:
         """Flow runs as the server has them."""

@@ -6,8 +6,6 @@ Beside it stands a worker that does nothing, at the same time.
 from __future__ import annotations
 
 import json
-import sqlite3
-from uuid import uuid4
 
 from measure import Deployment, Figure, Worker, main, prefect_server, until, workers
 
@@ -30,25 +28,9 @@ def recipe(listing: str, calls: str) -> dict:
     }
 
 
-def multiply(database, first: str, number: int) -> None:
-    """Copy a flow run in the server's own database: asking the server for thousands would take longer than the rest."""
-    for _ in range(number - 1):
-        own, state = str(uuid4()), str(uuid4())
-        copy(database, "flow_run", f"id = '{first}'", id=own, state_id=state, name=f"run-{own[:8]}")
-        copy(database, "flow_run_state", f"flow_run_id = '{first}' AND type = 'RUNNING'", id=state, flow_run_id=own)
-
-
-def copy(database, table: str, which: str, **new: str) -> None:
-    names = {row[1] for row in database.execute(f"PRAGMA table_info({table})")} - {"idempotency_key"}
-    picked = ", ".join(f":{name}" if name in new else name for name in names)
-    database.execute(f"INSERT INTO {table} ({', '.join(names)}) SELECT {picked} FROM {table} WHERE {which}", new)
-
-
 def one_size(server, number: int) -> dict[str, float]:
     """What a worker has used that has watched so many jobs for a while."""
-    from prefect.states import Running  # noqa: PLC0415 - after the server's settings
-
-    from generic_worker.library import load  # noqa: PLC0415 - as above
+    from generic_worker.library import load  # noqa: PLC0415 - after the server's settings
     from generic_worker.template import base_job_template  # noqa: PLC0415 - as above
 
     name = f"watching-{number}"
@@ -57,10 +39,7 @@ def one_size(server, number: int) -> dict[str, float]:
     template = base_job_template(load(recipe(str(listing), str(calls))))
     pool, nothing = Deployment(server, name, "watching", template), Deployment(server, f"beside-{number}", "noop")
     idle = Worker(server, nothing.name, "noop")
-    (first,) = pool.runs(1)
-    pool.call(lambda client: client.set_flow_run_state(first, Running(), force=True))
-    with sqlite3.connect(server.home / "prefect.db", timeout=60) as database:
-        multiply(database, first, number)
+    pool.running(number)
     with workers(idle):
         worker = Worker(server, name, "watching", *map(str, (listing, calls, report, idle.pid)))
         with workers(worker):
