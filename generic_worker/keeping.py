@@ -12,11 +12,13 @@ from prefect.client.schemas.objects import StateType
 
 from generic_worker import flow_runs
 from generic_worker.jobs import JobState
-from generic_worker.recovery import ACTIVE, is_abandoned, runs_by_id, runs_of_pool, workers_online
+from generic_worker.leases import Leases
+from generic_worker.queries import ACTIVE, missing_runs, runs_by_id, runs_of_pool, workers_online
+from generic_worker.recovery import is_abandoned
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
     from uuid import UUID
 
     from prefect.client.schemas.objects import FlowRun
@@ -31,8 +33,6 @@ _FIRST_ROUND = 60.0
 """Seconds for which the worker's start waits for its first round."""
 _AT_ONCE = 50
 """Runs that are taken over together, before the next are looked at: those are followed from then on."""
-_LEASE_SECONDS = 300.0
-_RENEW_EVERY = 60.0
 _FLOW_GRACE = 60.0
 """Seconds that a running flow has to end itself when it is cancelled, before its job is."""
 _OWNERLESS_AGE = 60.0
@@ -81,7 +81,7 @@ class Keeper:
         self._check_pool = check_pool
         self._logger = logger
         self._begun: set[str] = set()  # keys of jobs whose flow runs have been seen to run
-        self._renewed: dict[UUID, float] = {}
+        self._leases = Leases(host, logger)
         self._looked_back = -_BROADEST_LOOK
         self._rounded = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -176,39 +176,19 @@ class Keeper:
         return settled and is_abandoned(flow_run, self._name, online)
 
     async def _look_after_waiting(self) -> None:
-        """Look after those runs of ours that have not begun. Of the others, however many, nothing needs to be read."""
+        """Look after those runs of ours that have not begun. Only of those that have moved on is anything read."""
         waiting = {a.flow_run.id: a for a in self._assignments if a.job.key not in self._begun}
-        runs = await runs_by_id(self._host.client, list(waiting))
-        await self._renew_leases(runs)
-        self._end_unwanted(waiting, {run.id: run for run in runs})
-        begun = {waiting[run.id].job.key for run in runs if run.state and run.state.is_running()}
+        moved = await runs_by_id(self._host.client, list(waiting), but=[StateType.PENDING])
+        await self._leases.renew(waiting.keys() - {run.id for run in moved})
+        begun = {waiting[run.id].job.key for run in moved if run.state and run.state.is_running()}
         self._begun = {a.job.key for a in self._assignments} & (self._begun | begun)
+        unwanted = {run.id for run in moved if run.state and run.state.is_final()}
+        self._end_unwanted([waiting[run] for run in unwanted | await missing_runs(self._host.client, list(waiting))])
 
-    async def _renew_leases(self, runs: Sequence[FlowRun]) -> None:
-        """Keep the concurrency slots of runs whose jobs wait in a queue: Prefect does so only once the flow runs."""
-        now = time.monotonic()
-        self._renewed = {key: at for key, at in self._renewed.items() if now - at < _LEASE_SECONDS}
-        for run in runs:
-            lease = (
-                run.state.state_details.deployment_concurrency_lease_id
-                if run.state and run.state.is_pending()
-                else None
-            )
-            if lease is None or now - self._renewed.get(lease, -_RENEW_EVERY) < _RENEW_EVERY:
-                continue
-            try:
-                await self._host.client.renew_concurrency_lease(lease, _LEASE_SECONDS)
-                self._renewed[lease] = now
-            except Exception as error:  # noqa: BLE001 - the run decides about its slot when it starts
-                self._logger.warning("%s: its concurrency lease could not be renewed: %s", run.name, error)
-
-    def _end_unwanted(self, waiting: Mapping[UUID, Assignment], runs: Mapping[UUID, FlowRun]) -> None:
+    def _end_unwanted(self, unwanted: Sequence[Assignment]) -> None:
         """End queued jobs whose runs were ended or deleted in Prefect: nobody waits for them any more."""
-        for flow_run_id, assignment in waiting.items():
-            watch, flow_run = assignment.watch, runs.get(flow_run_id)
-            if watch is None or watch.status.state is not JobState.PENDING:
-                continue
-            if flow_run is None or (flow_run.state and flow_run.state.is_final()):
+        for assignment in unwanted:
+            if assignment.watch is not None and assignment.watch.status.state is JobState.PENDING:
                 self._end(assignment)
 
 

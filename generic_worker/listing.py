@@ -27,7 +27,7 @@ from generic_worker.configuration import GenericWorkerJobConfiguration
 from generic_worker.driver import Driver
 from generic_worker.errors import GenericWorkerError
 from generic_worker.jobs import Job, JobReference, JobState
-from generic_worker.recovery import ACTIVE, runs_of_pool
+from generic_worker.queries import ACTIVE, runs_of_pool
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

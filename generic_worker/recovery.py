@@ -14,16 +14,7 @@ from datetime import datetime, timedelta, timezone
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
-from prefect.client.schemas.filters import (
-    FlowRunFilter,
-    FlowRunFilterEndTime,
-    FlowRunFilterId,
-    FlowRunFilterState,
-    FlowRunFilterStateType,
-    WorkPoolFilter,
-    WorkPoolFilterName,
-)
-from prefect.client.schemas.objects import StateType, WorkerStatus
+from prefect.client.schemas.objects import StateType
 from prefect.exceptions import Abort, ObjectNotFound, Pause
 from prefect.states import Scheduled
 from prefect.utilities.engine import propose_state
@@ -32,10 +23,10 @@ from generic_worker import flow_runs
 from generic_worker.assignments import Assignment
 from generic_worker.errors import GenericWorkerError
 from generic_worker.jobs import CLEANED, JobReference
+from generic_worker.queries import runs_of_pool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-    from uuid import UUID
+    from collections.abc import Callable, Sequence
 
     from prefect.client.orchestration import PrefectClient
     from prefect.client.schemas.objects import FlowRun
@@ -45,59 +36,9 @@ if TYPE_CHECKING:
     from generic_worker.driver import Driver
     from generic_worker.recipe import Recipe
 
-ACTIVE = (StateType.PENDING, StateType.RUNNING, StateType.CANCELLING)
 _ENDED = (StateType.COMPLETED, StateType.FAILED, StateType.CRASHED, StateType.CANCELLED)
-_PAGE = 100
-"""Flow runs that are read at once: while they are unpacked, the event loop stands still."""
-_EXCLUDED = 20_000
-"""Flow runs that one query may exclude: SQLite and PostgreSQL both take some 32,000 parameters."""
 _LOOK_BACK = timedelta(days=1)
 """How long ago a run may have ended for its job to be cleaned up after a restart."""
-
-
-async def runs_of_pool(
-    client: PrefectClient,
-    pool: str,
-    states: Iterable[StateType],
-    since: DateTime | None = None,
-    but: Sequence[UUID] = (),
-) -> list[FlowRun]:
-    """The flow runs of a pool that are in one of some states.
-
-    Args:
-        client: The API's client.
-        pool: The pool's name.
-        states: The states.
-        since: Only those that ended after it.
-        but: Some that are of no interest. As many as a database takes in one query are not even sent.
-    """
-    wanted = FlowRunFilter(
-        id=FlowRunFilterId(not_any_=list(but[:_EXCLUDED])) if but else None,
-        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=list(states))),
-        end_time=FlowRunFilterEndTime(after_=since) if since else None,
-    )
-    pools = WorkPoolFilter(name=WorkPoolFilterName(any_=[pool]))
-    found: list[FlowRun] = []
-    while True:
-        page = await client.read_flow_runs(
-            flow_run_filter=wanted, work_pool_filter=pools, limit=_PAGE, offset=len(found)
-        )
-        found += page
-        if len(page) < _PAGE:
-            return found
-
-
-async def workers_online(client: PrefectClient, pool: str) -> set[str]:
-    """The names of the workers of a pool that Prefect calls online."""
-    workers = await client.read_workers_for_work_pool(pool)
-    return {worker.name for worker in workers if worker.status is WorkerStatus.ONLINE}
-
-
-async def runs_by_id(client: PrefectClient, ids: Sequence[UUID]) -> list[FlowRun]:
-    """Those of some flow runs that have not been deleted."""
-    pages = (ids[at : at + _PAGE] for at in range(0, len(ids), _PAGE))
-    filters = (FlowRunFilter(id=FlowRunFilterId(any_=list(page))) for page in pages)
-    return [run for one in filters for run in await client.read_flow_runs(flow_run_filter=one)]
 
 
 def is_abandoned(flow_run: FlowRun, me: str, online: set[str]) -> bool:

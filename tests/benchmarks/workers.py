@@ -11,7 +11,7 @@ from prefect.client.schemas.objects import StateType
 from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker, BaseWorkerResult
 
 from generic_worker.assignments import Assignment
-from generic_worker.recovery import runs_of_pool
+from generic_worker.queries import runs_of_pool
 from generic_worker.worker import GenericWorker
 
 WINDOW = 46.0  # three polls, or three rounds of the keeper, and a little
