@@ -89,6 +89,7 @@ class Assignments:
         self._host = host
         self._watcher = watcher
         self._active: dict[UUID, Assignment] = {}
+        self._waiting: dict[UUID, Assignment] = {}
 
     def __contains__(self, flow_run_id: object) -> bool:
         return flow_run_id in self._active
@@ -99,18 +100,36 @@ class Assignments:
     def __len__(self) -> int:
         return len(self._active)
 
+    @property
+    def ids(self) -> list[UUID]:
+        """The ids of the flow runs."""
+        return list(self._active)
+
+    @property
+    def waiting(self) -> dict[UUID, Assignment]:
+        """Those whose flow runs were not seen to run yet, by the ids of these."""
+        return dict(self._waiting)
+
     def get(self, flow_run_id: UUID) -> Assignment | None:
         """The assignment of a flow run, if this worker has it."""
         return self._active.get(flow_run_id)
 
     def take(self, assignment: Assignment) -> None:
         """Be responsible for a flow run from now on."""
-        self._active[assignment.flow_run.id] = assignment
+        flow_run = assignment.flow_run
+        self._active[flow_run.id] = assignment
+        if flow_run.state is None or not flow_run.state.is_running():
+            self._waiting[flow_run.id] = assignment
+
+    def begun(self, flow_run_id: UUID) -> None:
+        """Note that a flow run runs: its job waits in no queue any more."""
+        self._waiting.pop(flow_run_id, None)
 
     def drop(self, assignment: Assignment) -> None:
         """Be responsible no longer. The job is left as it is."""
         if self._active.get(assignment.flow_run.id) is assignment:  # and not the run's next attempt
             del self._active[assignment.flow_run.id]
+            self._waiting.pop(assignment.flow_run.id, None)
         if assignment.watch is not None:
             self._watcher.forget(assignment.watch)
         if assignment.ending is not None:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from generic_worker.recovery import Recovery
 
 _CANCEL_EVERY = 1.0
+_CANCEL_RUNNING_EVERY = 10.0
+"""Seconds between the looks for runs that are being cancelled, while all have begun: those end themselves as a rule."""
 _ROUND_EVERY = 15.0
 _FIRST_ROUND = 60.0
 """Seconds for which the worker's start waits for its first round."""
@@ -80,7 +82,7 @@ class Keeper:
         self._is_submitting = is_submitting
         self._check_pool = check_pool
         self._logger = logger
-        self._begun: set[str] = set()  # keys of jobs whose flow runs have been seen to run
+        self._looked_for_cancelling = -_CANCEL_RUNNING_EVERY
         self._leases = Leases(host, logger)
         self._looked_back = -_BROADEST_LOOK
         self._rounded = asyncio.Event()
@@ -123,8 +125,11 @@ class Keeper:
 
     async def _cancel(self) -> None:
         """End the jobs of runs that are being cancelled: at once while nothing has begun, else after a grace time."""
-        if not len(self._assignments):
+        now = time.monotonic()
+        every = _CANCEL_EVERY if self._assignments.waiting else _CANCEL_RUNNING_EVERY
+        if not len(self._assignments) or now - self._looked_for_cancelling < every:
             return
+        self._looked_for_cancelling = now
         for flow_run in await runs_of_pool(self._host.client, self._pool, [StateType.CANCELLING]):
             assignment = self._assignments.get(flow_run.id)
             if assignment is not None and not assignment.cancel.is_set() and _is_due(flow_run, assignment):
@@ -147,8 +152,7 @@ class Keeper:
     async def _look_after_pool(self) -> None:
         await self._check_pool()
         await self._look_after_waiting()
-        mine = [assignment.flow_run.id for assignment in self._assignments]
-        runs = await runs_of_pool(self._host.client, self._pool, ACTIVE, but=mine)
+        runs = await runs_of_pool(self._host.client, self._pool, ACTIVE, but=self._assignments.ids)
         strangers = [run for run in runs if run.id not in self._assignments and not self._is_submitting(run.id)]
         online = await workers_online(self._host.client, self._pool)
         abandoned = [run for run in strangers if _is_forgotten(run) or self._is_abandoned(run, online)]
@@ -177,11 +181,12 @@ class Keeper:
 
     async def _look_after_waiting(self) -> None:
         """Look after those runs of ours that have not begun. Only of those that have moved on is anything read."""
-        waiting = {a.flow_run.id: a for a in self._assignments if a.job.key not in self._begun}
+        waiting = self._assignments.waiting
         moved = await runs_by_id(self._host.client, list(waiting), but=[StateType.PENDING])
         await self._leases.renew(waiting.keys() - {run.id for run in moved})
-        begun = {waiting[run.id].job.key for run in moved if run.state and run.state.is_running()}
-        self._begun = {a.job.key for a in self._assignments} & (self._begun | begun)
+        for run in moved:
+            if run.state is not None and run.state.is_running():
+                self._assignments.begun(run.id)
         unwanted = {run.id for run in moved if run.state and run.state.is_final()}
         self._end_unwanted([waiting[run] for run in unwanted | await missing_runs(self._host.client, list(waiting))])
 
