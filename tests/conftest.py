@@ -29,6 +29,13 @@ def work(seconds: float = 0, dump: str = ""):
 """
 
 
+def pytest_collection_modifyitems(items):
+    """With `pytest -n 2`, a file's tests stay together, and so do all that share the real schedulers."""
+    for item in items:
+        folder = item.path.relative_to(Path(__file__).parent).parts[0]
+        item.add_marker(pytest.mark.xdist_group("live" if folder == "live" else str(item.path)))
+
+
 def _free_port():
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
