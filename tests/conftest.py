@@ -93,6 +93,24 @@ def until_fixture():
     return until
 
 
+def processes_of(key):
+    """The processes of a job, by the mark in their environment."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if f"GENERIC_WORKER_JOB={key}".encode() in (folder / "environ").read_bytes():
+                found.append(int(folder.name))
+        except OSError:
+            continue
+    return found
+
+
+@pytest.fixture(name="processes_of", scope="session")
+def processes_of_fixture():
+    """Find the processes of a job of the recipe `process`: processes_of(key)."""
+    return processes_of
+
+
 def multiply(home, run, number, more=lambda _own, _index: {}):
     """Copy a flow run that runs, in the server's own database: asking the server for hundreds would take minutes.
 

@@ -3,21 +3,8 @@
 import os
 import signal
 import time
-from pathlib import Path
 
 import pytest
-
-
-def processes_of(key):
-    """The processes of a job, by the mark in their environment."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            if f"GENERIC_WORKER_JOB={key}".encode() in (folder / "environ").read_bytes():
-                found.append(int(folder.name))
-        except OSError:
-            continue
-    return found
 
 
 @pytest.fixture
@@ -33,7 +20,7 @@ def gate(tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_worker_that_stops_leaves_its_job_alone_and_the_next_takes_it_over(
-    make_pool, start_worker, until, gate, number
+    make_pool, start_worker, until, gate, number, processes_of
 ):
     command, open_gate, starts = gate
     pool = make_pool(f"stopped-{number.name.lower()}")
@@ -56,7 +43,7 @@ def test_a_worker_that_stops_leaves_its_job_alone_and_the_next_takes_it_over(
 
 
 def test_a_run_that_is_deleted_while_its_job_runs_does_not_trouble_the_worker(
-    server, make_pool, start_worker, until, gate
+    server, make_pool, start_worker, until, gate, processes_of
 ):
     command, open_gate, _ = gate
     pool = make_pool("deleted")
@@ -77,7 +64,7 @@ def test_a_run_that_is_deleted_while_its_job_runs_does_not_trouble_the_worker(
 
 
 def test_a_run_that_is_cancelled_while_no_worker_is_there_has_its_job_ended_by_the_next(
-    make_pool, start_worker, until, gate
+    make_pool, start_worker, until, gate, processes_of
 ):
     command, _, starts = gate
     pool = make_pool("cancelled-meanwhile")

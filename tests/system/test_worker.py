@@ -32,18 +32,6 @@ def pool(make_pool, start_worker):
         yield pool
 
 
-def processes_of(key):
-    """The processes of a job, by the mark in their environment."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            if f"GENERIC_WORKER_JOB={key}".encode() in (folder / "environ").read_bytes():
-                found.append(int(folder.name))
-        except OSError:
-            continue
-    return found
-
-
 def test_a_flow_runs_to_its_end(pool, until):
     run = pool.run({"seconds": 0})
 
@@ -63,7 +51,7 @@ def test_a_job_that_dies_makes_its_run_crashed_with_everything_that_is_known(poo
     until(lambda: "no disk left" in pool.logs(run), 15)
 
 
-def test_a_job_that_is_killed_from_outside_makes_its_run_crashed(pool):
+def test_a_job_that_is_killed_from_outside_makes_its_run_crashed(pool, processes_of):
     run = pool.run(command="sleep 300")
     job = pool.job(run)
     for process in processes_of(job.key):
@@ -83,7 +71,7 @@ def test_a_job_that_ends_well_without_a_word_of_its_flow_makes_its_run_crashed(p
     assert state.message.endswith("and the flow run never reported its own end.")
 
 
-def test_a_run_that_has_not_begun_is_cancelled_at_once(pool):
+def test_a_run_that_has_not_begun_is_cancelled_at_once(pool, processes_of):
     run = pool.run(command="sleep 300")
     job = pool.job(run)
     asked = time.monotonic()
@@ -96,7 +84,7 @@ def test_a_run_that_has_not_begun_is_cancelled_at_once(pool):
     assert processes_of(job.key) == []
 
 
-def test_a_running_flow_is_cancelled_by_itself(pool):
+def test_a_running_flow_is_cancelled_by_itself(pool, processes_of):
     run = pool.run({"seconds": 300})
     job = pool.job(run)
     deadline = time.monotonic() + 60
@@ -111,7 +99,7 @@ def test_a_running_flow_is_cancelled_by_itself(pool):
     assert processes_of(job.key) == []
 
 
-def test_a_signal_to_all_processes_of_a_job_leaves_no_run_running(pool, until):
+def test_a_signal_to_all_processes_of_a_job_leaves_no_run_running(pool, until, processes_of):
     run = pool.run({"seconds": 300})
     job = pool.job(run)
     until(lambda: pool.state(run) == "Running", 60)
