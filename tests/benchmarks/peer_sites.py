@@ -74,7 +74,7 @@ class Slurm:
         shown = subprocess.run(words, env=env, stdout=subprocess.PIPE, text=True, check=True)
         jobs = [line.split()[0] for line in shown.stdout.splitlines() if line.endswith(f" {home}")]
         if jobs:
-            subprocess.run(["scancel", *jobs], env=env, check=True)
+            subprocess.run(["scancel", *jobs], env=env, check=False)
 
 
 class Docker:
@@ -116,7 +116,8 @@ class Docker:
         shown = subprocess.run(words, env=env, stdout=subprocess.PIPE, text=True, check=True)
         if shown.stdout:
             words = ["docker", "rm", "--force", "--volumes", *shown.stdout.split()]
-            subprocess.run(words, env=env, stdout=subprocess.DEVNULL, check=True)
+            quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+            subprocess.run(words, env=env, check=False, **quiet)  # a worker may be removing some of them
 
 
 SITES = (Slurm, Docker)

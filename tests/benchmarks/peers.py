@@ -87,12 +87,13 @@ def one_site(server, site, python) -> list[Figure]:
         stack.callback(site.clean, server.home)
         kinds = {"generic": sys.executable, site.kind: python}
         sides = [Side(server, site, kind, path, stack) for kind, path in kinds.items()]
-        with workers(*(side.worker for side in sides)):
-            time.sleep(3)  # what a worker does at its start is none of this
-            submit(sides)
-            watch(sides)
-            let_some_end(sides)
-            kill_all(sides)
+        stack.enter_context(workers(*(side.worker for side in sides)))
+        stack.callback(site.clean, server.home)  # before the workers are stopped, too: one waits for its jobs then
+        time.sleep(3)  # what a worker does at its start is none of this
+        submit(sides)
+        watch(sides)
+        let_some_end(sides)
+        kill_all(sides)
     return figures(site, sides)
 
 
