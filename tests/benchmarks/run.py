@@ -15,7 +15,7 @@ from pathlib import Path
 
 from measure import HERE, Figure, show
 
-NAMES = ("overhead", "watching", "detection", "commands", "startup")
+NAMES = ("overhead", "watching", "detection", "commands", "startup", "peers")
 
 
 def run(name: str, folder: Path) -> tuple[list[Figure], float]:
