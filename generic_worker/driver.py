@@ -76,6 +76,8 @@ class Driver:
         # One command is always free to submit or cancel, however many ask for states.
         self._turns = asyncio.Semaphore(max(1, recipe.policy.commands - 1))
         self._submissions = asyncio.Semaphore(recipe.policy.commands)
+        # Logs and clean-up wait while others do not: the end of a run is reported before either.
+        self._afterwards = asyncio.Semaphore(max(1, recipe.policy.commands // 2))
 
     @property
     def cleans_up(self) -> bool:
@@ -225,7 +227,8 @@ class Driver:
         if command is None:
             return ""
         try:
-            result = await self._run(command, self._values(job))
+            async with self._afterwards:
+                result = await self._run(command, self._values(job))
         except GenericWorkerError:
             return ""
         return mask(result.stdout.rstrip(), job.values) if result.exit_code == 0 else ""
@@ -235,7 +238,8 @@ class Driver:
         trouble = ""
         if self.recipe.cleanup is not None:
             try:
-                result = await self._run(self.recipe.cleanup, self._values(job))
+                async with self._afterwards:
+                    result = await self._run(self.recipe.cleanup, self._values(job))
                 trouble = mask(result.describe(), job.values) if result.exit_code != 0 else ""
             except GenericWorkerError as error:
                 trouble = str(error)

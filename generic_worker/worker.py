@@ -68,7 +68,7 @@ class GenericWorker(BaseWorker[GenericWorkerJobConfiguration, GenericWorkerVaria
         self._watcher = Watcher(self._logger)
         self._assignments = Assignments(self, self._watcher)
         self._adopted: set[asyncio.Task[None]] = set()
-        self._background = contextlib.AsyncExitStack()
+        self._watching, self._keeping = contextlib.AsyncExitStack(), contextlib.AsyncExitStack()
 
     @classmethod
     def get_default_base_job_template(cls) -> dict[str, Any]:
@@ -77,26 +77,32 @@ class GenericWorker(BaseWorker[GenericWorkerJobConfiguration, GenericWorkerVaria
 
     async def __aenter__(self) -> Self:
         """Start to watch, take over what an earlier worker has left, then work."""
-        await self._background.enter_async_context(self._watcher)
+        await self._watching.enter_async_context(self._watcher)
         try:
             await super().__aenter__()
             self._refuse_other_types()
             gc.freeze()  # what has been imported stays: looking through it all again and again stops the event loop
-            await self._background.enter_async_context(self._keeper())
+            await self._keeping.enter_async_context(self._keeper())
         except BaseException:
-            await self._background.aclose()
+            await self._watching.aclose()
             raise
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
         """Stop working. The jobs go on: the next worker takes them over."""
         try:
+            if any(exc_info):  # it was stopped, and does not wait for its runs; they need the API's client to the last
+                await self._stop_keeping()
             await super().__aexit__(*exc_info)
         finally:
-            await self._background.aclose()
-            for task in self._adopted:
-                task.cancel()
-            await asyncio.gather(*self._adopted, return_exceptions=True)
+            await self._stop_keeping()
+            await self._watching.aclose()
+
+    async def _stop_keeping(self) -> None:
+        await self._keeping.aclose()
+        for task in self._adopted:
+            task.cancel()
+        await asyncio.gather(*self._adopted, return_exceptions=True)
 
     def _refuse_other_types(self) -> None:
         """Prefect only warns, and hands a worker the runs of a pool whose template is not for it."""
