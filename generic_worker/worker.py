@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from prefect.exceptions import InfrastructureNotAvailable, InfrastructureNotFound
@@ -13,16 +12,16 @@ from prefect.workers.base import BaseWorker, BaseWorkerResult
 
 from generic_worker import flow_runs
 from generic_worker.assignments import Assignment, Assignments, exit_status
-from generic_worker.cancelling import end_job
 from generic_worker.commands import CommandRunner
 from generic_worker.configuration import GenericWorkerJobConfiguration, GenericWorkerVariables
 from generic_worker.driver import Driver
 from generic_worker.errors import GenericWorkerError
-from generic_worker.jobs import JobReference, JobState, JobStatus
+from generic_worker.jobs import JobReference, JobState
 from generic_worker.keeping import Keeper
 from generic_worker.library import load
 from generic_worker.preflight import preflight
 from generic_worker.recovery import Recovery
+from generic_worker.strangers import end_stranger
 from generic_worker.template import base_job_template
 from generic_worker.watcher import Watcher
 
@@ -36,10 +35,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from generic_worker.recipe import Recipe
-    from generic_worker.watcher import Watch
 
-_KILL_PATIENCE = 20.0
-"""Seconds that `kill_infrastructure` waits for an infrastructure to answer; then Prefect asks again later."""
 _FOLLOW_AGAIN = 15.0
 """Seconds after which a job that could not be followed is followed again."""
 
@@ -234,7 +230,8 @@ class GenericWorker(BaseWorker[GenericWorkerJobConfiguration, GenericWorkerVaria
         reference = JobReference.parse(infrastructure_pid)
         assignment = next((a for a in self._assignments if reference and a.job.key == reference.key), None)
         if assignment is None:
-            status = await self._kill(infrastructure_pid, reference, configuration)
+            driver = self.driver(configuration.loaded_recipe)
+            status = await end_stranger(infrastructure_pid, configuration, driver, self._watcher, self._logger)
         else:
             ended = await self._assignments.end(assignment)
             if ended is None:
@@ -244,46 +241,6 @@ class GenericWorker(BaseWorker[GenericWorkerJobConfiguration, GenericWorkerVaria
             raise InfrastructureNotAvailable(
                 f"{infrastructure_pid}: the job could not be ended; its state is {status}."
             )
-
-    async def _kill(
-        self, pid: str, reference: JobReference | None, configuration: GenericWorkerJobConfiguration
-    ) -> JobStatus:
-        """End a job that this worker does not watch."""
-        recipe, flow_run = configuration.loaded_recipe, configuration.flow_run
-        if reference is None or reference.recipe != recipe.name or flow_run is None:
-            raise InfrastructureNotAvailable(f"{pid!r} is not a job of this pool's recipe {recipe.name!r}.")
-        driver, job = self.driver(recipe), configuration.job(flow_run, reference.key)
-        job.scope, job.id, job.fields, job.born = reference.scope, reference.id, reference.fields, -math.inf
-        here = driver.scope(job.values)
-        if here != job.scope:
-            raise InfrastructureNotAvailable(f"{pid!r} lives at {job.scope!r}, and this worker is at {here!r}.")
-        if not job.id:
-            found, trouble = await driver.find([job])
-            if trouble:
-                raise InfrastructureNotAvailable(f"{pid!r}: the job cannot be looked up: {trouble[job]}")
-            if not found:
-                raise InfrastructureNotFound(f"{pid!r}: no job has this key.")
-        watch = self._watcher.watch(job, driver, lambda news: self._logger.info("%s: %s", pid, news))
-        try:
-            first = await asyncio.wait_for(self._first_answer(watch), _KILL_PATIENCE)
-            if first is not None:
-                raise InfrastructureNotFound(f"{pid!r} has ended already: {first}.")
-            return await end_job(self._watcher, watch, _KILL_PATIENCE)
-        except asyncio.TimeoutError:
-            raise InfrastructureNotAvailable(
-                f"{pid!r}: the infrastructure does not say whether the job is there."
-            ) from None
-        finally:
-            self._watcher.forget(watch)
-
-    async def _first_answer(self, watch: Watch) -> JobStatus | None:
-        """The end of a job that has ended already; None when it is alive."""
-        self._watcher.hurry(watch)
-        while not watch.ended.done():
-            if watch.status.state.alive:
-                return None
-            await asyncio.wait({watch.ended}, timeout=0.2)
-        return watch.ended.result()
 
     async def _submit_run(self, flow_run: FlowRun) -> None:
         """Submit a flow run. Whatever goes wrong with one run must not end the worker; it is picked up again."""
