@@ -13,6 +13,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import httpx
 import pytest
 
 from generic_worker.library import load
@@ -49,6 +50,28 @@ def test_a_job_that_dies_makes_its_run_crashed_with_everything_that_is_known(poo
     assert state.name == "Crashed"
     assert state.message == f"The process job {pool.job(run).id} ended as finished, exit code 3."
     until(lambda: "no disk left" in pool.logs(run), 15)
+
+
+def test_each_state_of_a_job_is_an_event_that_names_its_run_its_pool_and_its_worker(pool, server, until):
+    run = pool.run(command="sh -c 'sleep 3; exit 3'")
+    pool.ended(run)
+    wanted = {"event": {"prefix": ["prefect.generic-worker.job."]}, "related": {"id": [f"prefect.flow-run.{run}"]}}
+
+    def told():
+        answer = httpx.post(f"{server.env['PREFECT_API_URL']}/events/filter", json={"filter": wanted, "limit": 50})
+        found = sorted(answer.raise_for_status().json()["events"], key=lambda event: event["occurred"])
+        return found if len(found) == 2 else None
+
+    running, failed = until(told, 30)
+    job = pool.job(run)
+    roles = {one["prefect.resource.role"]: one["prefect.resource.name"] for one in failed["related"]}
+
+    assert running["event"] == "prefect.generic-worker.job.running"
+    assert failed["event"] == "prefect.generic-worker.job.failed"
+    assert failed["resource"]["prefect.resource.id"] == f"prefect.generic-worker.job.{job.key}"
+    assert failed["resource"]["prefect.generic-worker.job-id"] == job.id
+    assert failed["payload"] == {"word": "finished", "reason": "", "exit_code": 3, "signal": None}
+    assert roles == {"flow-run": pool.read(run).name, "work-pool": pool.name, "worker": "w"}
 
 
 def test_a_job_that_is_killed_from_outside_makes_its_run_crashed(pool, processes_of):
