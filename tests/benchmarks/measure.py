@@ -63,6 +63,8 @@ def show(figures: list[Figure]) -> str:
 def main(measure) -> None:
     """Run one benchmark: print its table, or with `--json FILE` write its figures there too."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that servers and workers are ended
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # by a shell that has us in the background
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a worker takes SIGTERM for SIGINT
     figures = measure()
     if "--json" in sys.argv:
         Path(sys.argv[sys.argv.index("--json") + 1]).write_text(json.dumps([asdict(one) for one in figures], indent=1))

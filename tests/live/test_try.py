@@ -73,6 +73,8 @@ def test_what_is_broken_is_named(tmp_path, backends):
         assert failed, name
         assert {verdict["key"] for verdict in failed} == {key}, (name, failed)
         assert not report["left"] or key in {"cancel", "states"}, "it cannot tell"
+    leftover = ["scancel", "--me", "--name=try slurm"]  # what was held and not cancelled waits for ever
+    subprocess.run(leftover, env={**os.environ, **backends("slurm")}, check=True)
 
 
 def test_an_interrupt_leaves_no_job(tmp_path, backends):
