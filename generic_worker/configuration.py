@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from prefect.client.schemas.responses import DeploymentResponse
     from typing_extensions import Self
 
+    from generic_worker.jobs import JobReference
     from generic_worker.recipe import Recipe
 
 FLOW_RUN_SETTINGS = frozenset({
@@ -157,15 +158,15 @@ class GenericWorkerJobConfiguration(BaseJobConfiguration):
             raise GenericWorkerError(f"the job configuration cannot be prepared: {error}") from error
         self._work_pool_name = work_pool.name if work_pool else None
 
-    def job(self, flow_run: FlowRun, key: str | None = None) -> Job:
-        """The job of a flow run, not submitted yet.
+    def job(self, flow_run: FlowRun, reference: JobReference | None = None) -> Job:
+        """The job of a flow run.
 
         Args:
             flow_run: The flow run, as the worker was handed it.
-            key: The job's key when it has one already.
+            reference: What the run's pid says of its job; without, it is one that was not submitted yet.
         """
         flow, deployment = self._related_objects.get("flow"), self._related_objects.get("deployment")
-        key = key or job_key(flow_run)
+        key = reference.key if reference else job_key(flow_run)
         values = job_values(
             self._recipe,
             self.variables,
@@ -182,4 +183,7 @@ class GenericWorkerJobConfiguration(BaseJobConfiguration):
                 "work_pool_name": self._work_pool_name,
             },
         )
-        return Job(key, values, self._recipe.name)
+        job = Job(key, values, self._recipe.name)
+        if reference:
+            job.scope, job.id, job.fields = reference.scope, reference.id, reference.fields
+        return job

@@ -55,7 +55,7 @@ class Keeper:
         assignments: The runs it has.
         recovery: How it takes over those of others.
         adopt: Starts to follow a run that was taken over.
-        is_submitting: Whether Prefect's worker is about to submit a run.
+        is_mine: Whether this worker has a run, or is about to submit it.
         check_pool: Looks at the pool's recipe when it has changed.
         logger: The worker's log.
     """
@@ -69,7 +69,7 @@ class Keeper:
         assignments: Assignments,
         recovery: Recovery,
         adopt: Callable[[Assignment], None],
-        is_submitting: Callable[[UUID], bool],
+        is_mine: Callable[[UUID], bool],
         check_pool: Callable[[], Awaitable[None]],
         logger: logging.Logger | logging.LoggerAdapter[logging.Logger],
     ) -> None:
@@ -79,7 +79,7 @@ class Keeper:
         self._assignments = assignments
         self._recovery = recovery
         self._adopt = adopt
-        self._is_submitting = is_submitting
+        self._is_mine = is_mine
         self._check_pool = check_pool
         self._logger = logger
         self._looked_for_cancelling = -_CANCEL_RUNNING_EVERY
@@ -153,7 +153,7 @@ class Keeper:
         await self._check_pool()
         await self._look_after_waiting()
         runs = await runs_of_pool(self._host.client, self._pool, ACTIVE, but=self._assignments.ids)
-        strangers = [run for run in runs if run.id not in self._assignments and not self._is_submitting(run.id)]
+        strangers = [run for run in runs if not self._is_mine(run.id)]
         online = await workers_online(self._host.client, self._pool)
         abandoned = [run for run in strangers if _is_forgotten(run) or self._is_abandoned(run, online)]
         await self._take_over(abandoned)

@@ -139,8 +139,7 @@ class JobLister:
         if reference is None:
             return driver, None
         row.job = reference.id
-        job = configuration.job(run, reference.key)
-        job.scope, job.id, job.fields = reference.scope, reference.id, reference.fields
+        job = configuration.job(run, reference)
         if reference.recipe != recipe.name:
             row.state, row.reason = "unknown", f"it is a job of the recipe {reference.recipe}, and the pool has another"
             return driver, None

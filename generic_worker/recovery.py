@@ -8,7 +8,6 @@ never to have been submitted is handed back.
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from datetime import datetime, timedelta, timezone
 from functools import partial
@@ -27,6 +26,7 @@ from generic_worker.queries import runs_of_pool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from uuid import UUID
 
     from prefect.client.orchestration import PrefectClient
     from prefect.client.schemas.objects import FlowRun
@@ -56,6 +56,7 @@ class Recovery:
         name: This worker's name.
         resolve: Makes the job configuration of a flow run, as it is now.
         driver: The driver of a recipe.
+        is_mine: Whether this worker has a flow run already, or is about to submit it.
         warn: Writes a warning into the worker's log.
     """
 
@@ -64,11 +65,13 @@ class Recovery:
         name: str,
         resolve: Callable[[FlowRun], Any],
         driver: Callable[[Recipe], Driver],
+        is_mine: Callable[[UUID], bool],
         warn: Callable[..., None],
     ) -> None:
         self._name = name
         self._resolve = resolve
         self._driver = driver
+        self._is_mine = is_mine
         self._warn = warn
         self._warned: set[str] = set()
         self._nameless: dict[str, float] = {}
@@ -84,7 +87,7 @@ class Recovery:
         async def one(run: FlowRun) -> tuple[FlowRun | None, Assignment | None]:
             async with gate:
                 fresh = await flow_runs.read(client, run.id)  # it may have ended since the list was made
-                if fresh is None or not flow_runs.is_active(fresh):
+                if fresh is None or not flow_runs.is_active(fresh) or self._is_mine(run.id):
                     return None, None
                 submitted = await self._was_submitted(client, fresh)
                 return (None, await self._assignment(fresh)) if submitted else (fresh, None)
@@ -146,9 +149,7 @@ class Recovery:
                 f"{flow_run.name}: {flow_run.infrastructure_pid} is not a job of this pool's recipe {recipe.name}."
             )
             return None
-        driver, job = self._driver(recipe), configuration.job(flow_run, reference.key)
-        job.scope, job.id, job.fields = reference.scope, reference.id, reference.fields
-        job.born = -math.inf  # nobody knows when, so its id counts as ours only once it has answered to our key
+        driver, job = self._driver(recipe), configuration.job(flow_run, reference)
         if driver.scope(job.values) != job.scope:
             return None
         return Assignment(flow_run, job, driver)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from typing import TYPE_CHECKING
 
 from prefect.exceptions import InfrastructureNotAvailable, InfrastructureNotFound
@@ -71,8 +70,7 @@ def _job(pid: str, configuration: GenericWorkerJobConfiguration, driver: Driver)
     reference, flow_run = JobReference.parse(pid), configuration.flow_run
     if reference is None or reference.recipe != driver.recipe.name or flow_run is None:
         raise InfrastructureNotAvailable(f"{pid!r} is not a job of this pool's recipe {driver.recipe.name!r}.")
-    job = configuration.job(flow_run, reference.key)
-    job.scope, job.id, job.fields, job.born = reference.scope, reference.id, reference.fields, -math.inf
+    job = configuration.job(flow_run, reference)
     here = driver.scope(job.values)
     if here != job.scope:
         raise InfrastructureNotAvailable(f"{pid!r} lives at {job.scope!r}, and this worker is at {here!r}.")

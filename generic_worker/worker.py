@@ -112,12 +112,15 @@ class GenericWorker(BaseWorker[GenericWorkerJobConfiguration, GenericWorkerVaria
             pool=self._work_pool_name,
             name=self.name,
             assignments=self._assignments,
-            recovery=Recovery(self.name, self._resolve, self.driver, self._logger.warning),
+            recovery=Recovery(self.name, self._resolve, self.driver, self._has, self._logger.warning),
             adopt=self._adopt,
-            is_submitting=self._submitting_flow_run_ids.__contains__,
+            is_mine=self._has,
             check_pool=self._check_pool,
             logger=self._logger,
         )
+
+    def _has(self, flow_run_id: UUID) -> bool:
+        return flow_run_id in self._assignments or flow_run_id in self._submitting_flow_run_ids
 
     async def _check_pool(self) -> None:
         """Say what is wrong with the pool's recipe when it is new to this worker, not at the first run at midnight."""
