@@ -15,6 +15,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 FLOW = """
 import os, time
@@ -29,11 +30,17 @@ def work(seconds: float = 0, dump: str = ""):
 """
 
 
-def pytest_collection_modifyitems(items):
+class _Shares(LoadScopeScheduling):
     """With `pytest -n 2`, a file's tests stay together, and so do all that share the real schedulers."""
-    for item in items:
-        folder = item.path.relative_to(Path(__file__).parent).parts[0]
-        item.add_marker(pytest.mark.xdist_group("live" if folder == "live" else str(item.path)))
+
+    def _split_scope(self, nodeid):
+        file = nodeid.partition("::")[0]
+        return "live" if file.startswith("tests/live/") else file
+
+
+def pytest_xdist_make_scheduler(config, log):
+    """Say how tests that run two at a time are shared out."""
+    return _Shares(config, log)
 
 
 def _free_port():
