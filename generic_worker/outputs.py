@@ -31,6 +31,9 @@ _LONGEST = 120
 """Characters of an output that a message quotes."""
 
 
+_ALL_FIELDS = Fields("*")
+"""What `*` is for jsonpath-ng 1.8; later it is something of its own."""
+
 _KILLED = frozenset(128 + n for n in (Signals.SIGHUP, Signals.SIGINT, Signals.SIGKILL, Signals.SIGTERM))
 """How a shell reports that a signal has ended a program."""
 
@@ -164,7 +167,7 @@ def _documents(text: str) -> Iterator[Any]:
 
 def _is_empty_list(path: JSONPath, document: object) -> bool:
     """Whether a path that finds nothing, such as `$.jobs[*]`, looked into a list that is there."""
-    if not (isinstance(path, Child) and not isinstance(path.right, Fields)):
+    if not isinstance(path, Child) or (isinstance(path.right, Fields) and path.right != _ALL_FIELDS):
         return False
     parents = path.left.find(document)
     return bool(parents) and all(isinstance(parent.value, list) or parent.value == {} for parent in parents)
@@ -230,6 +233,15 @@ def _excerpt(text: str) -> str:
     return repr(first if len(first) <= _LONGEST else f"{first[:_LONGEST]}...")
 
 
+def _parse(path: str) -> JSONPath:
+    try:
+        return parse_jsonpath(path)
+    except JSONPathError:
+        if "&&" not in path:
+            raise
+        return parse_jsonpath(path.replace("&&", "&"))  # so jsonpath-ng 1.8 has it, the last for Python 3.10
+
+
 @lru_cache(maxsize=1024)
 def compile_jsonpath(path: str) -> JSONPath:
     """Compile a JSONPath, filters included.
@@ -238,7 +250,7 @@ def compile_jsonpath(path: str) -> JSONPath:
         OutputError: It is not one; the text says why.
     """
     try:
-        return parse_jsonpath(path)
+        return _parse(path)
     except (JSONPathError, re.error, RecursionError, ValueError, TypeError, AttributeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise OutputError(f"{path!r} is not a JSONPath: {reason}") from error
