@@ -9,7 +9,7 @@ import time
 
 from measure import Deployment, Figure, main, median, prefect_server
 
-ROUNDS = 5
+ROUNDS = 8
 PREFECT = "from prefect.cli import app; app()"
 HIDDEN = """
 import importlib.metadata as metadata
