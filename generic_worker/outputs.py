@@ -31,8 +31,8 @@ _LONGEST = 120
 """Characters of an output that a message quotes."""
 
 
-_ALL_FIELDS = Fields("*")
-"""What `*` is for jsonpath-ng 1.8; later it is something of its own."""
+_EVERYTHING: Any = parse_jsonpath("$.*")
+"""A path with `*` at its end, which is one of the `Fields` for jsonpath-ng 1.8, and something of its own later."""
 
 _KILLED = frozenset(128 + n for n in (Signals.SIGHUP, Signals.SIGINT, Signals.SIGKILL, Signals.SIGTERM))
 """How a shell reports that a signal has ended a program."""
@@ -167,7 +167,7 @@ def _documents(text: str) -> Iterator[Any]:
 
 def _is_empty_list(path: JSONPath, document: object) -> bool:
     """Whether a path that finds nothing, such as `$.jobs[*]`, looked into a list that is there."""
-    if not isinstance(path, Child) or (isinstance(path.right, Fields) and path.right != _ALL_FIELDS):
+    if not isinstance(path, Child) or (isinstance(path.right, Fields) and path.right != _EVERYTHING.right):
         return False
     parents = path.left.find(document)
     return bool(parents) and all(isinstance(parent.value, list) or parent.value == {} for parent in parents)
