@@ -6,17 +6,16 @@ An assignment never ends with a guess: what cannot be known is waited for, and w
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from dataclasses import dataclass, field
-from signal import Signals
 from typing import TYPE_CHECKING, Protocol
 
 from generic_worker import flow_runs
 from generic_worker.cancelling import end_job
+from generic_worker.endings import end_message
 from generic_worker.errors import GenericWorkerError, SubmitError
 from generic_worker.events import emit_job_event
-from generic_worker.jobs import CLEANED, JobReference, JobState, signal_name
+from generic_worker.jobs import CLEANED, JobReference, JobState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,8 +33,6 @@ if TYPE_CHECKING:
 
 _LATE = 10.0
 """Seconds after which a submission asks first whether its job is still wanted. Many may be waiting for their turn."""
-_KNOWN_CAUSE_RE = re.compile(r"time|cancel|preempt|deadline|node|memory|oom", re.IGNORECASE)
-"""Words of an infrastructure that say themselves why it killed a job."""
 
 
 class Host(Protocol):
@@ -265,37 +262,3 @@ def _is_job_of(job: Job, flow_run: FlowRun) -> bool:
     """Whether a job is what a flow run's pid names."""
     reference = JobReference.parse(flow_run.infrastructure_pid or "")
     return reference is not None and reference.key == job.key
-
-
-def end_message(job: Job, status: JobStatus, *, ended_by_us: bool = False) -> str:
-    """What a flow run's state says about the end of its job: recipe, id, the infrastructure's own words, exit code."""
-    name = f"{job.recipe} job {job.id}"
-    if ended_by_us:
-        return f"The {name} was ended because the flow run was cancelled; its last state was {status}."
-    if status.state is JobState.ABSENT:
-        last = f" The last thing known of it: {status}." if status.word else ""
-        return f"The {name} has vanished: the infrastructure answers, and does not know it any more.{last}"
-    if status.state is JobState.SUCCEEDED:
-        return f"The {name} has ended ({status}) and the flow run never reported its own end."
-    if status.state is JobState.CANCELLED:
-        return f"The {name} was cancelled outside Prefect: {status}."
-    return f"The {name} ended as {status}.{_explained(status)}"
-
-
-def exit_status(status: JobStatus) -> int:
-    """A job's end as an exit code: 0 only if it ended well, whatever the infrastructure calls its exit code."""
-    if status.state is JobState.SUCCEEDED:
-        return 0
-    return status.exit_code or (128 + status.signal if status.signal else 1)
-
-
-def _explained(status: JobStatus) -> str:
-    if status.exit_code in {126, 127}:
-        return " The job's command was not found, or cannot be executed: look at the command and at PATH in the job."
-    signal, text = status.signal, ""
-    if signal is None and status.exit_code and 128 < status.exit_code < 160:  # noqa: PLR2004 - how shells report signals
-        signal = status.exit_code - 128
-        text = f" A shell reports {signal_name(signal)} so."
-    if signal == Signals.SIGKILL and not _KNOWN_CAUSE_RE.search(f"{status.word} {status.reason}"):
-        text += " Often that is the host's answer to too much memory."
-    return text

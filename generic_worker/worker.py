@@ -11,10 +11,11 @@ from prefect.exceptions import InfrastructureNotAvailable, InfrastructureNotFoun
 from prefect.workers.base import BaseWorker, BaseWorkerResult
 
 from generic_worker import flow_runs
-from generic_worker.assignments import Assignment, Assignments, exit_status
+from generic_worker.assignments import Assignment, Assignments
 from generic_worker.commands import CommandRunner
 from generic_worker.configuration import GenericWorkerJobConfiguration, GenericWorkerVariables
 from generic_worker.driver import Driver
+from generic_worker.endings import exit_status
 from generic_worker.errors import GenericWorkerError
 from generic_worker.jobs import JobReference, JobState
 from generic_worker.keeping import Keeper

@@ -1,6 +1,6 @@
 import pytest
 
-from generic_worker.assignments import end_message, exit_status
+from generic_worker.endings import end_message, exit_status
 from generic_worker.jobs import Job, JobState, JobStatus
 
 JOB = Job("pf-1-a", {}, "slurm", id="4711")
