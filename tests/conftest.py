@@ -275,7 +275,7 @@ class Pool:
 
     def job(self, flow_run_id, seconds=60):
         """The reference of a flow run's job, once it was submitted."""
-        from generic_worker.jobs import JobReference  # noqa: PLC0415 - as above
+        from generic_worker.job import JobReference  # noqa: PLC0415 - as above
 
         def submitted():
             reference = JobReference.parse(self.read(flow_run_id).infrastructure_pid or "")
@@ -306,8 +306,8 @@ def make_pool(server):
 
     `limit` is how many runs of its deployment may be active at once.
     """
-    from generic_worker.library import load  # noqa: PLC0415 - after the server's settings
-    from generic_worker.template import base_job_template  # noqa: PLC0415 - as above
+    from generic_worker.library.loading import load  # noqa: PLC0415 - after the server's settings
+    from generic_worker.library.template import base_job_template  # noqa: PLC0415 - as above
 
     def make(name, recipe="process", template=None, limit=None):
         return Pool(server, name, template or base_job_template(load(recipe)), limit).create()

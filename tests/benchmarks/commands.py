@@ -29,7 +29,7 @@ def processor() -> tuple[float, float]:
 
 
 def starters(limit: int):
-    from generic_worker.commands import Command, CommandRunner  # noqa: PLC0415 - after what makes the process large
+    from generic_worker.commands.runner import Command, CommandRunner  # noqa: PLC0415 - after what makes the process large
 
     runner, gate = CommandRunner(limit), asyncio.Semaphore(limit)
     pipe = asyncio.subprocess.PIPE
@@ -162,7 +162,7 @@ if __name__ == "__main__":
         if (
             sys.argv[1] == "cost"
         ):  # in a process as large as a worker; what leaks does so in a small one too, and sooner
-            importlib.import_module("generic_worker.worker")
+            importlib.import_module("generic_worker.worker.worker")
             gc.freeze()  # as the worker does
         work = leaks() if sys.argv[1] == "leaks" else side_by_side(int(sys.argv[2]), ROUNDS, int(sys.argv[3]))
         print(json.dumps(asyncio.run(work)))

@@ -49,8 +49,8 @@ def run_of(line: str) -> str:
 
 def measure() -> list[Figure]:
     with prefect_server(sqlite=True) as server:
-        from generic_worker.library import load  # noqa: PLC0415 - after the server's settings
-        from generic_worker.template import base_job_template  # noqa: PLC0415 - as above
+        from generic_worker.library.loading import load  # noqa: PLC0415 - after the server's settings
+        from generic_worker.library.template import base_job_template  # noqa: PLC0415 - as above
 
         jobs, ends, ready = (server.home / name for name in ("jobs", "ends", "ready"))
         ends.touch()

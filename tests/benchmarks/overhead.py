@@ -35,8 +35,8 @@ def recipe(file: str) -> dict:
 
 def measure() -> list[Figure]:
     with prefect_server() as server:
-        from generic_worker.library import load  # noqa: PLC0415 - after the server's settings
-        from generic_worker.template import base_job_template  # noqa: PLC0415 - as above
+        from generic_worker.library.loading import load  # noqa: PLC0415 - after the server's settings
+        from generic_worker.library.template import base_job_template  # noqa: PLC0415 - as above
 
         template = base_job_template(load(recipe(str(server.home / "jobs"))))
         pools = {kind: Deployment(server, kind, kind, template if kind == "generic" else None) for kind in KINDS}

@@ -49,8 +49,8 @@ class Side:
     """
 
     def __init__(self, server, site, kind: str, python, stack) -> None:
-        from generic_worker.library import load  # noqa: PLC0415 - after the server's settings
-        from generic_worker.template import base_job_template  # noqa: PLC0415 - as above
+        from generic_worker.library.loading import load  # noqa: PLC0415 - after the server's settings
+        from generic_worker.library.template import base_job_template  # noqa: PLC0415 - as above
 
         name = f"{site.recipe}-{kind}"
         self.kind, self.runs, self.found = kind, {}, {}

@@ -18,7 +18,7 @@ metadata.entry_points = lambda **which: [
     one for one in found(**which) if not one.value.startswith("generic_worker")
 ] if which.get("group") == "prefect.collections" else found(**which)
 """
-OURS = "from generic_worker.cli import main; main()"
+OURS = "from generic_worker.cli.app import main; main()"
 
 
 def once(code: str, words: list[str], env: dict[str, str], until: bytes = b"") -> tuple[float, float]:
@@ -48,7 +48,7 @@ def once(code: str, words: list[str], env: dict[str, str], until: bytes = b"") -
 
 def measure() -> list[Figure]:
     with prefect_server() as server:
-        from generic_worker.worker import GenericWorker  # noqa: PLC0415 - after the server's settings
+        from generic_worker.worker.worker import GenericWorker  # noqa: PLC0415 - after the server's settings
 
         Deployment(server, "process", "process")
         Deployment(server, "generic", "generic", GenericWorker.get_default_base_job_template())

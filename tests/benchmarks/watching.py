@@ -30,8 +30,8 @@ def recipe(listing: str, calls: str) -> dict:
 
 def one_size(server, number: int) -> dict[str, float]:
     """What a worker has used that has watched so many jobs for a while."""
-    from generic_worker.library import load  # noqa: PLC0415 - after the server's settings
-    from generic_worker.template import base_job_template  # noqa: PLC0415 - as above
+    from generic_worker.library.loading import load  # noqa: PLC0415 - after the server's settings
+    from generic_worker.library.template import base_job_template  # noqa: PLC0415 - as above
 
     name = f"watching-{number}"
     listing, calls, report = (server.home / f"{name}.{what}" for what in ("jobs", "calls", "json"))

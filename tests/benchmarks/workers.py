@@ -10,9 +10,9 @@ from measure import cpu, memory, stalls
 from prefect.client.schemas.objects import StateType
 from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker, BaseWorkerResult
 
-from generic_worker.assignments import Assignment
-from generic_worker.queries import runs_of_pool
-from generic_worker.worker import GenericWorker
+from generic_worker.worker.assignments import Assignment
+from generic_worker.worker.queries import runs_of_pool
+from generic_worker.worker.worker import GenericWorker
 
 WINDOW = 46.0  # three polls, or three rounds of the keeper, and a little
 

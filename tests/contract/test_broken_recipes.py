@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from generic_worker.errors import RecipeError
-from generic_worker.library import DIRECTORIES_VARIABLE, load
+from generic_worker.library.loading import DIRECTORIES_VARIABLE, load
 
 BROKEN = Path(__file__).parent.parent / "broken"
 CASES = sorted(path.stem for path in BROKEN.glob("*.yaml"))

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from generic_worker.answers import (
+from generic_worker.answers.conclusions import (
     explain_answer,
     find_answer,
     gone,
@@ -28,14 +28,14 @@ from generic_worker.answers import (
     status_answer,
     submit_answer,
 )
+from generic_worker.answers.records import Printed, read
 from generic_worker.errors import OutputError
-from generic_worker.jobs import JobState, JobStatus
-from generic_worker.library import load
-from generic_worker.outputs import Printed, read
+from generic_worker.job import JobState, JobStatus
+from generic_worker.library.loading import load
 
 if TYPE_CHECKING:
-    from generic_worker.operations import Status
-    from generic_worker.recipe import Recipe
+    from generic_worker.language.operations import Status
+    from generic_worker.language.recipe import Recipe
 
 CAPTURES = Path(__file__).parent.parent / "captures"
 RECIPES = Path(__file__).parent.parent.parent / "recipes"

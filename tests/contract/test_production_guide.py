@@ -16,7 +16,7 @@ def test_there_are_messages_to_look_for():
 
 @pytest.mark.parametrize("message", MESSAGES)
 def test_a_message_that_is_explained_is_one_of_ours(message):
-    texts = (path.read_text() for path in (ROOT / "generic_worker").glob("*.py"))
+    texts = (path.read_text() for path in (ROOT / "generic_worker").rglob("*.py"))
     joined = re.compile(r'"\s*\n\s*f?"')  # a literal that goes on in the next line
 
     assert any(message in joined.sub("", text) for text in texts)

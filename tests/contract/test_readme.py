@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from generic_worker.library import found_recipes, load
+from generic_worker.library.loading import found_recipes, load
 
 README = Path(__file__).parents[2] / "README.md"
 

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from generic_worker.library import load
-from generic_worker.operations import Cancel, Explain, Find, JsonField, Operation, Output, Status, Submit
-from generic_worker.recipe import Policy, Recipe, Script, Via
+from generic_worker.language.operations import Cancel, Explain, Find, JsonField, Operation, Output, Status, Submit
+from generic_worker.language.recipe import Policy, Recipe, Script, Via
+from generic_worker.library.loading import load
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

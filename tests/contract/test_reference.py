@@ -16,13 +16,13 @@ import pytest
 import yaml
 from jinja2.defaults import DEFAULT_FILTERS
 
-from generic_worker import operations, recipe
-from generic_worker.cli import run
-from generic_worker.filters import FILTERS
-from generic_worker.language_schema import language_schema
-from generic_worker.language_types import JOB_NAMES, Closed
-from generic_worker.library import load
-from generic_worker.yaml_text import read_text
+from generic_worker.cli.app import run
+from generic_worker.language import operations, recipe
+from generic_worker.language.filters import FILTERS
+from generic_worker.language.json_schema import language_schema
+from generic_worker.language.value_types import JOB_NAMES, Closed
+from generic_worker.library.loading import load
+from generic_worker.syntax.yaml_text import read_text
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo

@@ -18,17 +18,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from generic_worker.commands import CommandRunner
-from generic_worker.driver import Driver
-from generic_worker.jobs import Job, JobState, JobStatus
-from generic_worker.library import load
-from generic_worker.rendering import job_values
-from generic_worker.template import checked_variables
+from generic_worker.commands.rendering import job_values
+from generic_worker.commands.runner import CommandRunner
+from generic_worker.job import Job, JobState, JobStatus
+from generic_worker.jobs.driver import Driver
+from generic_worker.library.loading import load
+from generic_worker.library.template import checked_variables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from generic_worker.commands import Command, CommandResult
+    from generic_worker.commands.runner import Command, CommandResult
 
 NAME = f"test-{uuid.uuid4().hex[:8]}"
 ACCESS_KEY, SECRET_KEY = "AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"

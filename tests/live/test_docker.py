@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from generic_worker.library import load
-from generic_worker.template import base_job_template
+from generic_worker.library.loading import load
+from generic_worker.library.template import base_job_template
 
 SECRET = "two lines\nof a s3cret"
 

@@ -23,20 +23,20 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from generic_worker.cancelling import end_job
-from generic_worker.commands import CommandRunner
-from generic_worker.driver import Driver
-from generic_worker.jobs import Job, JobState
-from generic_worker.library import load
-from generic_worker.rendering import job_values
-from generic_worker.watcher import Watcher
+from generic_worker.commands.rendering import job_values
+from generic_worker.commands.runner import CommandRunner
+from generic_worker.job import Job, JobState
+from generic_worker.jobs.cancellation import end_job
+from generic_worker.jobs.driver import Driver
+from generic_worker.jobs.watcher import Watcher
+from generic_worker.library.loading import load
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
-    from generic_worker.commands import Command, CommandResult
-    from generic_worker.jobs import JobStatus
-    from generic_worker.watcher import Watch
+    from generic_worker.commands.runner import Command, CommandResult
+    from generic_worker.job import JobStatus
+    from generic_worker.jobs.watcher import Watch
 
 PYTHON = "/usr/bin/python3"
 SCRIPTS = Path(__file__).parent / "backends"

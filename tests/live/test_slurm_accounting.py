@@ -8,11 +8,11 @@ import uuid
 
 import pytest
 
-from generic_worker.commands import CommandRunner
-from generic_worker.driver import Driver
-from generic_worker.jobs import Job, JobState
-from generic_worker.library import load
-from generic_worker.rendering import job_values
+from generic_worker.commands.rendering import job_values
+from generic_worker.commands.runner import CommandRunner
+from generic_worker.job import Job, JobState
+from generic_worker.jobs.driver import Driver
+from generic_worker.library.loading import load
 
 ENDS = {
     "true": (JobState.SUCCEEDED, "COMPLETED", 0, 0),

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from generic_worker.commands import CommandRunner
-from generic_worker.driver import Driver
-from generic_worker.jobs import Job, JobState
-from generic_worker.library import load
-from generic_worker.rendering import job_values, render
+from generic_worker.commands.rendering import job_values, render
+from generic_worker.commands.runner import CommandRunner
+from generic_worker.job import Job, JobState
+from generic_worker.jobs.driver import Driver
+from generic_worker.library.loading import load
 
 TESTS = Path(__file__).parents[1]
 VALUES = json.loads((TESTS / "hostile_values.json").read_text(encoding="utf-8"))

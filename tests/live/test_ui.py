@@ -18,8 +18,8 @@ from prefect.blocks.core import Block
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
 from pydantic import SecretStr
 
-from generic_worker.library import found_recipes, load
-from generic_worker.template import base_job_template
+from generic_worker.library.loading import found_recipes, load
+from generic_worker.library.template import base_job_template
 
 SECONDS = 60
 UI = "/v2"

@@ -74,7 +74,7 @@ def test_the_installed_wheel_finds_its_recipes(installed):
         run(
             installed,
             "-c",
-            "import json; from generic_worker.library import found_recipes; print(json.dumps(sorted(found_recipes())))",
+            "import json; from generic_worker.library.loading import found_recipes; print(json.dumps(sorted(found_recipes())))",
         )
     )
 
@@ -90,10 +90,12 @@ def test_the_console_script_answers(installed):
 def test_prefect_finds_the_worker_type(installed):
     code = "from prefect.workers.base import BaseWorker as B; print(B.get_worker_class_from_type('generic').__module__)"
 
-    assert run(installed, "-c", code).strip() == "generic_worker.worker"
+    assert run(installed, "-c", code).strip() == "generic_worker.worker.worker"
 
 
 def test_the_command_line_starts_without_prefect(installed):
-    code = "import sys, generic_worker.cli; print([name for name in sys.modules if name.split('.')[0] == 'prefect'])"
+    code = (
+        "import sys, generic_worker.cli.app; print([name for name in sys.modules if name.split('.')[0] == 'prefect'])"
+    )
 
     assert run(installed, "-c", code).strip() == "[]"

@@ -6,7 +6,7 @@ import pytest
 from prefect.blocks.core import Block
 from pydantic import SecretStr
 
-from generic_worker.library import load
+from generic_worker.library.loading import load
 
 PASSWORD = "correct-horse-battery-staple"
 

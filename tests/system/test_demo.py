@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from generic_worker import demo
-from generic_worker.demo_runs import Row
-from generic_worker.services import Service
+from generic_worker.cli.demo import demo
+from generic_worker.cli.demo.runs import Row
+from generic_worker.cli.demo.services import Service
 
 PROGRAM = Path(sys.executable).with_name("generic-worker")
 

@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from generic_worker.commands import CommandRunner
-from generic_worker.driver import Driver
+from generic_worker.commands.rendering import host_values, job_values, render, with_script
+from generic_worker.commands.runner import CommandRunner
 from generic_worker.errors import VariableError
-from generic_worker.jobs import Job
-from generic_worker.library import load
-from generic_worker.rendering import host_values, job_values, render, with_script
+from generic_worker.job import Job
+from generic_worker.jobs.driver import Driver
+from generic_worker.library.loading import load
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from generic_worker.recipe import Recipe
+    from generic_worker.language.recipe import Recipe
 
 VALUES: list[str] = json.loads((Path(__file__).parent.parent / "hostile_values.json").read_text(encoding="utf-8"))
 HERE = ""

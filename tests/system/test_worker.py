@@ -16,8 +16,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from generic_worker.library import load
-from generic_worker.template import base_job_template
+from generic_worker.library.loading import load
+from generic_worker.library.template import base_job_template
 
 SECRET = "s3cr3t-of-the-test-8472"
 

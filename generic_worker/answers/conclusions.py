@@ -1,0 +1,267 @@
+"""What a command's result says about jobs: a state, proven absent, or unknown. Pure: it runs nothing.
+
+The rules are the same for a live scheduler, for a recipe's examples and for output that somebody pastes.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+from signal import Signals
+from typing import TYPE_CHECKING
+
+from generic_worker.answers.records import Printed, Records, read
+from generic_worker.errors import OutputError
+from generic_worker.job import ABSENT, JobState, JobStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from generic_worker.answers.records import Record
+    from generic_worker.language.operations import Explain, Find, Operation, Output, Status, Submit
+    from generic_worker.language.recipe import Recipe, StateName
+
+
+@dataclass(slots=True)
+class StatusAnswer:
+    """What one status command says about the jobs that it was asked about.
+
+    Attributes:
+        statuses: By job id. A job that is missing here is unknown.
+        trouble: Why the answer is not complete, for people; empty if it is: then a missing job is absent.
+        remarks: Oddities worth one warning each, such as a state word that the recipe does not list.
+    """
+
+    statuses: dict[str, JobStatus] = field(default_factory=dict)
+    trouble: str = ""
+    remarks: list[str] = field(default_factory=list)
+
+
+def status_answer(recipe: Recipe, command: Status, jobs: Mapping[str, str], printed: Printed) -> StatusAnswer:
+    """Read a status command's answer.
+
+    Args:
+        recipe: The recipe, for its states.
+        command: Which of its status commands was run.
+        jobs: The jobs it was asked about: id to key; an empty key is not compared.
+        printed: What it printed.
+
+    Returns:
+        A state or proof of absence for each job that the command says something about.
+    """
+    records, trouble = _records(command, printed)
+    answer = StatusAnswer(trouble=trouble)
+    sole = next(iter(jobs)) if len(jobs) == 1 and asks_for_one(command) else ""
+    ids = {key: job_id for job_id, key in jobs.items() if key}
+    for record in records.records:
+        job_id = _whose(record, jobs, ids) or (sole if not record.get("id") else "")
+        if job_id:
+            status = _status(recipe, record, job_id, jobs[job_id], answer.remarks)
+            if not (status.foreign and job_id in answer.statuses):
+                answer.statuses[job_id] = status
+    if not answer.trouble and not answer.statuses:
+        answer.trouble = _nonsense(recipe, records, sole)
+    for job_id in _proven_absent(command.absent, jobs, printed):
+        answer.statuses.setdefault(job_id, ABSENT)
+    if not answer.trouble:
+        unnamed = [job_id for job_id in jobs if job_id not in answer.statuses]
+        answer.statuses |= {job_id: ABSENT for job_id in unnamed if not _mentions(records.unread, job_id)}
+    return answer
+
+
+def asks_for_one(command: Operation) -> bool:
+    """Whether a command is about one job, so that what it prints needs no id."""
+    words = set(re.findall(r"\w+", f"{command.run} {command.stdin}"))
+    return "job_ids" not in words and not words.isdisjoint({"job_id", "job_key", "job_dir"})
+
+
+def _whose(record: Record, jobs: Mapping[str, str], ids: Mapping[str, str]) -> str:
+    """The id of the job that a record is about: by its id, or its key where ids are written otherwise."""
+    job_id = record.get("id", "")
+    return job_id if job_id in jobs else ids.get(record.get("key", ""), "")
+
+
+def _nonsense(recipe: Recipe, records: Records, sole: str) -> str:
+    """Why records that name none of the jobs are not a list of jobs at all; empty if they may be one."""
+    words = [record["state"] for record in records.records if record.get("state")]
+    if sole and words:
+        return f"it was asked about job {sole} and answers about {records.records[0].get('id')!r}"
+    if words and all(state_of(recipe.states, word) is None for word in words):
+        return f"no state in it is one that the recipe lists, such as {words[0]!r}"
+    return ""
+
+
+def _mentions(text: str, job_id: str) -> bool:
+    return job_id in text and re.search(rf"(?<![\w-]){re.escape(job_id)}(?![\w-])", text) is not None
+
+
+def _proven_absent(pattern: str | None, jobs: Mapping[str, str], printed: Printed) -> list[str]:
+    """The jobs that the command's own words call unknown."""
+    if pattern is None or printed.unreachable or printed.cut:
+        return []
+    expression = re.compile(pattern, re.MULTILINE)
+    text = f"{printed.stdout}\n{printed.stderr}"
+    if "id" in expression.groupindex:
+        return [match["id"] for match in expression.finditer(text) if match["id"] in jobs]
+    return list(jobs) if len(jobs) == 1 and expression.search(text) else []
+
+
+def _status(recipe: Recipe, record: Record, job_id: str, key: str, remarks: list[str]) -> JobStatus:
+    """What one record says about a job."""
+    found = record.get("key")
+    if found and key and found != key:
+        remarks.append(
+            f"job {job_id} carries the key {found!r}, not {key!r}: its id was given to another job, or the "
+            "site rewrites that field."
+        )
+        return JobStatus(JobState.UNKNOWN, reason=f"carries the key {found!r}", foreign=True)
+    word = record.get("state", "")
+    exit_code, signal = _number(record.get("exit_code")), _signal(record.get("signal"))
+    name, state = state_of(recipe.states, word), JobState.UNKNOWN
+    if name is None:
+        remarks.append(f"the state {word!r} is not listed in the recipe's states; it is taken as unknown until it is.")
+    elif name != "finished":
+        state = JobState(name)
+    elif exit_code is None and signal is None:
+        remarks.append(f"the state {word!r} is listed as finished, and the answer has no exit code; taken as unknown.")
+    else:
+        state = JobState.FAILED if exit_code or signal else JobState.SUCCEEDED
+    ours = bool(key) and found == key
+    return _plausible(JobStatus(state, word, _reason(record), exit_code, signal, ours=ours))
+
+
+def _plausible(status: JobStatus) -> JobStatus:
+    """A status without the exit code 0 of a job that its scheduler ended (Slurm: `TIMEOUT`, `0:0`)."""
+    ended_badly = status.state in {JobState.FAILED, JobState.CANCELLED}
+    return replace(status, exit_code=None) if ended_badly and status.exit_code == 0 else status
+
+
+def state_of(states: Mapping[StateName, Sequence[str]], word: str) -> StateName | None:
+    """Our name for one of the infrastructure's words: exact words first, then patterns in their order."""
+    exact = next((name for name, words in states.items() if word in words), None)
+    return exact or next((n for n, words in states.items() if any(fnmatchcase(word, w) for w in words)), None)
+
+
+def _records(command: Status | Find, printed: Printed) -> tuple[Records, str]:
+    """The records of an answer, and why it is not complete if it is not."""
+    if printed.unreachable:
+        return Records([]), "the far side cannot be reached"
+    try:
+        records = read(command.output, printed.stdout, printed.stderr)
+    except OutputError as error:
+        if printed.exit_code == 0:
+            return Records([]), str(error)
+        records = Records([])
+    if printed.cut:
+        return Records(records.records[:-1]), "it did not end by itself, or printed too much"
+    if printed.exit_code != 0:
+        return records, f"exit code {printed.exit_code}"
+    if match := printed.shows(command.trouble):
+        return records, match[0]
+    return records, "" if records.complete else "some lines of the output cannot be read"
+
+
+@dataclass(frozen=True, slots=True)
+class SubmitAnswer:
+    """What a submit command says.
+
+    Attributes:
+        outcome: `submitted`; `refused`: there is no job; `transient`: it failed for a passing reason, and
+            there may be one; `ambiguous`: nobody can say.
+        fields: The record, with `id`, when submitted.
+    """
+
+    outcome: str
+    fields: Record = field(default_factory=dict)
+
+
+def submit_answer(command: Submit, printed: Printed) -> SubmitAnswer:
+    """Read a submit command's answer."""
+    if printed.exit_code != 0 and not printed.cut and printed.shows(command.transient):
+        return SubmitAnswer("transient")
+    if printed.cut or printed.unreachable or printed.killed:
+        return SubmitAnswer("ambiguous")
+    if printed.exit_code != 0:
+        return SubmitAnswer("refused")
+    record = _last(command.output, printed, "id")
+    if record is None or printed.shows(command.trouble):
+        return SubmitAnswer("transient" if printed.shows(command.transient) else "ambiguous")
+    return SubmitAnswer("submitted", record)
+
+
+def _last(output: Output, printed: Printed, needed: str) -> Record | None:
+    """The last record that has a field: what a site's banner prints comes before a program's own answer."""
+    try:
+        records = read(output, printed.stdout, printed.stderr).records
+    except OutputError:
+        return None
+    return next((record for record in reversed(records) if record.get(needed)), None)
+
+
+def find_answer(command: Find, keys: Iterable[str], printed: Printed) -> tuple[dict[str, Record], str]:
+    """Read a find command's answer.
+
+    Returns:
+        The records found, by key; and why the answer is not complete, empty if it is: then no others exist.
+    """
+    keys = list(keys)
+    records, trouble = _records(command, printed)
+    if trouble and len(keys) == 1 and not printed.cut and not printed.unreachable and printed.shows(command.absent):
+        trouble = ""
+    by_key = "key" in command.output.field_names
+    found: dict[str, Record] = {}
+    for record in records.records:
+        key = record.get("key", "") if by_key else keys[0]
+        if key in keys and record.get("id"):
+            found[key] = record
+    if by_key and not trouble and any(key in printed.stdout for key in keys if key not in found):
+        trouble = "it names a job that cannot be read"
+    return found, trouble
+
+
+def explain_answer(command: Explain, status: JobStatus, printed: Printed) -> JobStatus:
+    """Complete a status with what explain says. The state stays what it was."""
+    try:
+        records = read(command.output, printed.stdout, printed.stderr).records
+    except OutputError:
+        records = []
+    if printed.exit_code != 0 or not records:
+        return status
+    record = records[-1]
+    exit_code, signal = _number(record.get("exit_code")), _signal(record.get("signal"))
+    return _plausible(
+        replace(
+            status,
+            exit_code=status.exit_code if exit_code is None else exit_code,
+            signal=status.signal if signal is None else signal,
+            reason=_reason(record) or status.reason,
+        )
+    )
+
+
+def gone(pattern: str | None, printed: Printed) -> bool:
+    """Whether a failed command's own words say that there is no such job."""
+    return bool(printed.exit_code and not printed.unreachable and not printed.cut and printed.shows(pattern))
+
+
+def _reason(record: Record) -> str:
+    """The reason, if it is one: many systems have a word for none."""
+    reason = record.get("reason", "")
+    return "" if reason.lower() in {"none", "(null)", "null", "n/a", "-"} else reason
+
+
+def _number(text: str | None) -> int | None:
+    try:
+        return int(text) if text else None
+    except ValueError:
+        return None
+
+
+def _signal(text: str | None) -> int | None:
+    """A signal's number from a number or a name; None for 0, as schedulers write where there was none."""
+    number = _number(text)
+    if number is None and text:
+        name = text.upper().removeprefix("SIG")
+        number = next((s.value for s in Signals if s.name == f"SIG{name}"), None)
+    return number or None

@@ -1,0 +1,341 @@
+"""The `generic-worker` command: reads its arguments, has the work done, prints, and exits.
+
+Exit codes: 0 fine, 1 the recipe is wrong, 2 the call is wrong, 3 a defect of this program, 130 interrupted. Results
+are on standard output, messages on standard error. What needs Prefect is loaded only when it is asked for.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import platform
+import re
+import sys
+import traceback
+from dataclasses import replace
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path  # noqa: TC003 - cyclopts reads the annotations
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import App, CycloptsError, Parameter
+
+from generic_worker import __version__
+from generic_worker.cli import reports
+from generic_worker.errors import GenericWorkerError, RecipeError, VariableError
+from generic_worker.jobs.preflight import missing_programs
+from generic_worker.language.json_schema import language_schema
+from generic_worker.library import examples, recipe_warnings
+from generic_worker.library.loading import example, found_recipes, load, locate
+from generic_worker.library.template import base_job_template, checked_variables
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from generic_worker.library.loading import Loaded
+
+OK, WRONG_RECIPE, WRONG_CALL, DEFECT, INTERRUPTED, UNREAD = 0, 1, 2, 3, 130, 141
+
+app = App(name="generic-worker", help="Write, check and try recipes for the generic worker.", version=__version__)
+
+Json = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON, for programs.")]
+Reference = Annotated[str, Parameter(help="A recipe's name, the path of its file, or - for standard input.")]
+
+Assignments = Annotated[
+    list[str] | None,
+    Parameter(name="--set", negative="", help="name=value: a variable, env.NAME, labels.NAME, name or command."),
+]
+
+_STDIN = "<stdin>"
+"""What stands for `-`, which the parser would take for an option."""
+
+
+class CallError(GenericWorkerError):
+    """The call is wrong; its text says what to write instead."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command and exit."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # what a terminal cannot show is no reason to fail
+            stream.reconfigure(errors="backslashreplace")
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command; returns its exit code."""
+    try:
+        return _run(arguments)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:  # `generic-worker schema | head`: nobody reads any more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return UNREAD
+    except Exception:  # noqa: BLE001 - whatever it is, it is a defect of ours
+        traceback.print_exc()
+        _say(f"This is a defect of prefect-generic-worker. Report it with the lines above and: {_versions()}.")
+        return DEFECT
+
+
+def _run(arguments: Sequence[str]) -> int:
+    try:
+        tokens = [_STDIN if argument == "-" else argument for argument in arguments]
+        command, bound, _ = app.parse_args(tokens, exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        said = re.sub(r"\s*Available commands: .*", "", str(error), flags=re.DOTALL)
+        _say(f"{said.rstrip('.?')}{'?' if said.endswith('?') else '.'} See: generic-worker --help")
+        return WRONG_CALL
+    try:
+        code = command(*bound.args, **bound.kwargs)
+    except (CallError, VariableError) as error:
+        _say(str(error))
+        return WRONG_CALL
+    except RecipeError as error:
+        _say(str(error))
+        return WRONG_RECIPE
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _say(f"{error.filename}: {error.strerror}.")
+        return WRONG_CALL
+    sys.stdout.flush()
+    return code if isinstance(code, int) else OK
+
+
+def _say(message: str) -> None:
+    print(message, file=sys.stderr)  # noqa: T201 - for people, beside the results
+
+
+def _print(result: str) -> None:
+    sys.stdout.write(result if result.endswith("\n") or not result else f"{result}\n")
+
+
+def _print_json(data: object) -> None:
+    _print(json.dumps(data, indent=2))
+
+
+def _versions() -> str:
+    found = [f"prefect-generic-worker {__version__}"]
+    for name in ("prefect", "pydantic", "cyclopts"):
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            found.append(f"{name} is not installed")
+    return ", ".join([*found, f"Python {platform.python_version()}", platform.platform()])
+
+
+def _located(reference: str) -> Path:
+    """The file of a recipe on the command line; that there is none is the caller's mistake."""
+    try:
+        return locate(reference)
+    except RecipeError as error:
+        raise CallError(str(error)) from None
+
+
+def _standard_input() -> str:
+    try:
+        return sys.stdin.buffer.read().decode()
+    except UnicodeDecodeError as error:
+        raise CallError(f"{_STDIN}: is not UTF-8 text: {error.reason}.") from None
+
+
+def _load(reference: str) -> Loaded:
+    if reference == _STDIN:
+        return load(f"{_standard_input()}\n", _STDIN)
+    path = _located(reference)
+    return load(reference if "/" in reference else str(path))
+
+
+@app.command(name="list")
+def list_recipes(*, as_json: Json = False) -> None:
+    """List the recipes that have a name here: the bundled ones, and those in GENERIC_WORKER_RECIPES."""
+    entries = reports.listing(found_recipes(), missing_programs)
+    _print_json(entries) if as_json else _print(reports.listing_text(entries))
+
+
+@app.command
+def show(recipe: Reference, /, *, as_json: Json = False) -> None:
+    """Print a recipe's text; with --json its data, with everything that it extends merged in."""
+    if as_json:
+        _print_json(_load(recipe).data)
+    else:
+        _print(
+            _standard_input() if recipe == _STDIN else _located(recipe).read_text(encoding="utf-8", errors="replace")
+        )
+
+
+@app.command
+def check(*recipes: Reference) -> int:
+    """Find what is wrong with recipes, and whether their examples hold. Nothing is run, nothing is connected to."""
+    if not recipes:
+        raise CallError("check: name a recipe, or give the path of one.")
+    return max([_check(recipe) for recipe in recipes])
+
+
+def _check(reference: str) -> int:
+    try:
+        loaded = _load(reference)
+    except CallError as error:
+        _say(str(error))
+        return WRONG_CALL
+    except RecipeError as error:
+        _print(str(error))
+        return WRONG_RECIPE
+    wrong, doubtful = examples.problems(loaded), recipe_warnings.warnings(loaded.source, loaded.recipe)
+    marked = [replace(problem, message=f"warning: {problem.message}") for problem in doubtful]
+    for problem in sorted([*wrong, *marked]):
+        _print(str(problem))
+    if wrong:
+        return WRONG_RECIPE
+    count = len(loaded.recipe.examples)
+    held = "it has no examples" if not count else "1 example holds" if count == 1 else f"{count} examples hold"
+    _print(f"{loaded.source.name}: OK, {held}.")
+    return OK
+
+
+@app.command
+def render(
+    recipe: Reference,
+    verb: Annotated[str | None, Parameter(help="The command, such as submit or status[1]; all when left out.")] = None,
+    /,
+    *,
+    assignments: Assignments = None,
+    as_json: Json = False,
+) -> None:
+    """Show exactly what would run for a made-up job: commands, input, environment, files. Secrets are masked."""
+    loaded = _load(recipe)
+    given, common = reports.given_values(loaded.recipe, assignments or [])
+    operations = examples.named_operations(loaded.recipe)
+    names = [name for name in operations if verb in {None, name, name.partition("[")[0]}]
+    if not names:
+        raise CallError(f"render: the recipe {loaded.recipe.name} has no {verb!r}. It has {', '.join(operations)}.")
+    data = reports.rendering(loaded.recipe, checked_variables(loaded.recipe, given), common, names)
+    _print_json(data) if as_json else _print(reports.rendering_text(data))
+
+
+@app.command
+def parse(  # noqa: PLR0913 - an option each
+    recipe: Reference,
+    verb: Annotated[str, Parameter(help="The command that printed it: submit, find, status, status[1] or explain.")],
+    /,
+    *,
+    exit_code: Annotated[int, Parameter(name="--exit", help="The command's exit code.")] = 0,
+    stderr: Annotated[Path | None, Parameter(help="File with what it printed on standard error.")] = None,
+    jobs: Annotated[str, Parameter(help="Ids of the jobs it was asked about, with commas.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Show what the worker would understand of a command's output, which is read from standard input."""
+    if recipe == _STDIN:
+        raise CallError("parse: standard input is the command's output. Give the recipe by its name or path.")
+    loaded = _load(recipe)
+    readable = examples.readable(loaded.recipe)
+    command = examples.operation_named(readable, verb)
+    if command is None:
+        raise CallError(f"parse: no output of {verb!r} is read. Write {', '.join(readable)}.")
+    if sys.stdin.isatty():
+        _say("Paste the command's output, and end it with Ctrl-D.")
+    stdout = sys.stdin.buffer.read().decode(errors="replace")
+    errors = stderr.read_bytes().decode(errors="replace") if stderr else ""
+    output = examples.printed(loaded.recipe, stdout, errors, exit_code)
+    data = reports.reading(loaded.recipe, command, output, jobs.split(",") if jobs else None)
+    _print_json(data) if as_json else _print(reports.reading_text(data))
+
+
+@app.command(name="try")
+def try_recipe(
+    recipe: Reference,
+    /,
+    *,
+    assignments: Assignments = None,
+    waiting: Annotated[
+        list[str] | None,
+        Parameter(negative="", help="name=value: a variable with which a job waits, to try to cancel one that does."),
+    ] = None,
+    timeout: Annotated[float, Parameter(help="Seconds in which each job must have got through.")] = 300.0,
+    as_json: Json = False,
+) -> int:
+    """Try a recipe with real jobs on your infrastructure: what holds, what does not, and where to look."""
+    loaded = _load(recipe)
+    given, common = reports.given_values(loaded.recipe, assignments or [])
+    held_back, _ = reports.given_values(loaded.recipe, waiting or [])
+    env = {name.removeprefix("env."): value for name, value in common.items() if name.startswith("env.")}
+    variables = checked_variables(loaded.recipe, given)
+    checked_variables(loaded.recipe, {**given, **held_back})
+    trying = import_module("generic_worker.cli.trial.report")  # it loads what runs commands
+    code: int = trying.try_recipe(
+        loaded.recipe, variables, env=env, waiting=held_back, timeout=timeout, as_json=as_json
+    )
+    return code
+
+
+@app.command
+def jobs(
+    *,
+    pool: Annotated[str, Parameter(help="The work pool's name.")],
+    watch: Annotated[bool, Parameter(negative="", help="Look again every 15 seconds, until Ctrl-C.")] = False,
+    as_json: Json = False,
+) -> int:
+    """List a pool's active flow runs with what the infrastructure says of their jobs now. It changes nothing."""
+    if watch and as_json:
+        raise CallError("jobs: --watch is for people, and --json for programs. Give one of them.")
+    try:
+        code: int = import_module("generic_worker.cli.job_listing").list_jobs(pool, watch=watch, as_json=as_json)
+    except RecipeError:
+        raise
+    except GenericWorkerError as error:
+        raise CallError(str(error)) from None
+    return code
+
+
+@app.command
+def template(
+    recipe: Reference,
+    /,
+    *,
+    name_only: Annotated[
+        bool, Parameter(negative="", help="Refer to the recipe by name: each worker reads its own copy.")
+    ] = False,
+) -> None:
+    """Print a base job template, for: prefect work-pool create NAME --type generic --base-job-template FILE."""
+    loaded = _load(recipe)
+    name = loaded.recipe.name
+    if name_only and name not in found_recipes():
+        _say(f"No recipe has the name {name!r} here. The workers need a file {name}.yaml in GENERIC_WORKER_RECIPES.")
+    _print_json(base_job_template(loaded, name_only=name_only))
+
+
+@app.command
+def schema() -> None:
+    """Print the language's JSON Schema, with which editors complete recipes."""
+    _print_json(language_schema())
+
+
+@app.command
+def new(
+    name: Annotated[str, Parameter(help="The recipe's name.")],
+    /,
+    *,
+    output: Annotated[Path | None, Parameter(help="File to write; standard output when left out.")] = None,
+) -> None:
+    """Begin a recipe: a skeleton with comments, which passes check."""
+    if not re.fullmatch(r"[a-z][a-z0-9-]{0,39}", name):
+        raise CallError(f"new: {name!r} is no name. Write lower case letters, digits and dashes, a letter first.")
+    text = example("skeleton").read_text(encoding="utf-8")
+    text = text.replace("name: skeleton\n", f"name: {name}\n").replace("=../recipe.schema.json", "=recipe.schema.json")
+    if output is None or str(output) == _STDIN:
+        _print(text)
+        return
+    try:
+        with output.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise CallError(f"new: {output} exists, and stays as it is. Choose another file.") from None
+    _say(f"Wrote {output}. Next: generic-worker check {output}")
+
+
+@app.command
+def demo() -> int:
+    """See it work: a Prefect server, a work pool and a worker of its own, three flow runs, and nothing left behind."""
+    code: int = import_module("generic_worker.cli.demo.demo").main()
+    return code

@@ -1,0 +1,291 @@
+"""An operation of a recipe and a job's values in, the exact command out: arguments, standard input, environment.
+
+Nothing is run here. This is where secrets are kept out of argument vectors, and values out of shell syntax.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import socket
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from generic_worker.commands.programs import Command
+from generic_worker.errors import VariableError
+from generic_worker.language.expressions import compile_text
+from generic_worker.language.job_script import assignment, job_script, shell_name, shell_names, shell_value
+from generic_worker.language.structures import names_in, render_document, render_structure, render_words
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from generic_worker.language.operations import Operation
+    from generic_worker.language.recipe import Recipe
+
+_HOST_VARIABLE_RE = re.compile(
+    r"PATH|IFS|ENV|PS4|CDPATH|SHELL|SHELLOPTS|BASH.*|ZDOTDIR|HOME|XDG_.*|TERMINFO.*|TERMCAP|NLSPATH|LOCPATH"
+    r"|LD_.*|DYLD_.*|GCONV_PATH|GLIBC_.*|MALLOC_.*|OPENSSL_.*|HOSTALIASES|RES_OPTIONS|LOCALDOMAIN"
+    r"|PYTHON.*|PERL.*|RUBY.*|NODE_.*|LUA_.*|JAVA_TOOL_OPTIONS|_JAVA_OPTIONS|JDK_JAVA_OPTIONS|CLASSPATH"
+    r"|EDITOR|VISUAL|BROWSER|(.*_)?PAGER|LESS.*|GIT_.*|SSH_.*|SUDO_.*"
+    r"|SLURM_CONF|KUBECONFIG|DOCKER_(CONFIG|CONTEXT|HOST)|AWS_(CONFIG|SHARED_CREDENTIALS)_FILE|BOTO_CONFIG|CLOUDSDK_.*"
+)
+"""Variables that change how a program on the worker's host runs, or which programs that starts.
+
+A deployment sets them for its job, not for us.
+"""
+
+_SECRET_WORDS = frozenset({
+    "auth", "connection", "cookie", "credential", "credentials", "dsn", "headers", "key", "keys", "pass", "passphrase",
+    "passwd", "password", "pat", "private", "pwd", "secret", "secrets", "signature", "token", "tokens",
+})  # fmt: skip
+_SECRET_END_RE = re.compile(r".*(apikey|accesskey|credentials?|passphrase|passw(or)?d|secret|secretkey|token)")
+_HARMLESS_WORDS = frozenset({
+    "account", "arn", "bucket", "cluster", "database", "domain", "email", "endpoint", "host", "hostname", "id",
+    "location", "name", "namespace", "organization", "path", "port", "profile", "project", "region", "role", "tenant",
+    "type", "uri", "url", "user", "username", "version", "zone",
+})  # fmt: skip
+_SECRET_URL_RE = re.compile(r"://[^/@\s]*:([^/@\s]+)@")
+_SURROGATE_RE = re.compile("[\ud800-\udfff]")
+_SHORTEST_SECRET = 8
+"""Characters. What is shorter keeps nothing safe, and is in too many words."""
+
+_FAR_SIDE = (
+    'eval "$(IFS= read -r n && dd bs=1 count="$n" 2>/dev/null)"; '
+    'echo "generic-worker: no standard input arrived: via has to pass it on, as docker exec -i does" >&2; exit 125'
+)
+"""What sets the environment behind a transport that passes none: its text comes first on standard input."""
+
+
+class _Credentials(dict[str, Any]):
+    """A block's values: they are secret, but for those whose names say that they are not."""
+
+
+class _Password(str):
+    """The value of a variable whose schema says that it is a password."""
+
+    __slots__ = ()
+
+
+def worker_host() -> str:
+    """The name of this host, as `worker_host` in expressions."""
+    return socket.gethostname()
+
+
+def jobs_directory(recipe: Recipe) -> Path:
+    """Where the private directories of a recipe's jobs are: by host, because homes are often shared between hosts."""
+    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(state) / "prefect-generic-worker" / worker_host() / recipe.name
+
+
+def host_values(recipe: Recipe, variables: Mapping[str, Any]) -> dict[str, Any]:
+    """What expressions may name where there is no job: the variables and this host.
+
+    Args:
+        recipe: The recipe.
+        variables: Values of its variables. An empty text counts as no value, as an emptied field of a form does.
+
+    Raises:
+        VariableError: A value cannot be passed to any program.
+    """
+    refuse_unfit(variables)
+    return {
+        **{name: None if value == "" else _marked(recipe, name, value) for name, value in variables.items()},
+        "worker_host": worker_host(),
+        "worker_bin": str(Path(sys.executable).parent),
+        "jobs_dir": str(jobs_directory(recipe)),
+    }
+
+
+def job_values(recipe: Recipe, variables: Mapping[str, Any], job: Mapping[str, Any]) -> dict[str, Any]:
+    """Everything that expressions may name for one job, but what is only known once it is submitted.
+
+    Args:
+        recipe: The recipe.
+        variables: Values of its variables.
+        job: `job_key`, `job_name`, `command`, `env`, `labels` and the names of the flow run.
+
+    Raises:
+        VariableError: A value cannot be passed to any program.
+    """
+    refuse_unfit(job)
+    job_dir = jobs_directory(recipe) / job["job_key"]
+    files = {f"file_{name}": str(job_dir / name) for name in recipe.files}
+    return {**host_values(recipe, variables), "job_dir": str(job_dir), **files, **job}
+
+
+def refuse_unfit(values: Mapping[str, Any]) -> None:
+    """Refuse text that no argument, environment or script can hold: with a NUL, or with half a character.
+
+    Raises:
+        VariableError: With the name of the value.
+    """
+    for path, text in _texts("", values):
+        name = ascii(path)[1:-1]
+        if "\0" in path + text:
+            raise VariableError(f"{name}: the value has a NUL character, which no command or environment can hold.")
+        if _SURROGATE_RE.search(path + text):
+            raise VariableError(f"{name}: the value has half of a character (a lone surrogate), which is not text.")
+
+
+def _texts(path: str, value: Any) -> Iterator[tuple[str, str]]:  # noqa: ANN401
+    """Every text in a value, with where it is."""
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            yield from _texts(f"{path}.{name}" if path else name, item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _texts(path, item)
+
+
+def _marked(recipe: Recipe, name: str, value: Any) -> Any:  # noqa: ANN401
+    """A value with a type that says that it is secret, if it is."""
+    if name in recipe.blocks and isinstance(value, dict):
+        return _Credentials(value)
+    return _Password(value) if name in recipe.passwords and isinstance(value, str) else value
+
+
+def uses_directory(recipe: Recipe) -> bool:
+    """Whether any command of a recipe needs its jobs to have a private directory."""
+    return bool(recipe.files) or any({"job_dir", "jobs_dir"} & used_names(recipe, op) for _, op in recipe.operations())
+
+
+def used_names(recipe: Recipe, operation: Operation) -> frozenset[str]:
+    """The names on which an operation's command depends."""
+    if isinstance(operation.run, str):
+        own = frozenset(shell_names(operation.run, recipe.names))
+    else:
+        own = names_in(operation.run)
+    via = names_in(recipe.via.run) if recipe.via else frozenset()
+    return own | via | names_in(operation.stdin) | names_in(recipe.env) | names_in(operation.env)
+
+
+def render_files(recipe: Recipe, values: Mapping[str, Any]) -> dict[str, str]:
+    """The contents of a job's private files, by name.
+
+    Raises:
+        VariableError: The values do not suit an expression.
+    """
+    return {
+        name: render_document(content, with_script(recipe, values, content)) for name, content in recipe.files.items()
+    }
+
+
+def with_script(recipe: Recipe, values: Mapping[str, Any], structure: Any) -> Mapping[str, Any]:  # noqa: ANN401
+    """The values with `job_script`, written only where something names it: it is long, and made once."""
+    if "job_script" not in names_in(structure):
+        return values
+    return {**values, "job_script": job_script(recipe.script, values, recipe.names)}
+
+
+def render(recipe: Recipe, operation: Operation, values: Mapping[str, Any]) -> Command:
+    """The command of an operation for one job, or for many when the values have `job_ids`.
+
+    Raises:
+        VariableError: A value does not suit an expression, or would put a secret on the command line.
+    """
+    environment = _environment(recipe.env, values) | _environment(operation.env, values)
+    if isinstance(operation.run, str):
+        argv, variables = _shell_form(recipe, operation.run, values)
+    else:
+        argv, variables = render_words(operation.run, values), {}
+    stdin = render_document(operation.stdin, with_script(recipe, values, operation.stdin))
+    environment |= variables
+    near = render_words(recipe.via.run, values) if recipe.via else []
+    _refuse_secrets(recipe, operation, [*near, *argv], values)
+    if recipe.via:
+        if environment:
+            argv = ["/bin/sh", "-c", _FAR_SIDE, "sh", *argv]
+            stdin = _assignments(environment) + stdin
+        argv = [*near, shlex.join(argv)] if recipe.via.quote else [*near, *argv]
+    return Command(tuple(argv), stdin, environment, operation.timeout)
+
+
+def _shell_form(recipe: Recipe, script: str, values: Mapping[str, Any]) -> tuple[list[str], dict[str, str]]:
+    mentioned = shell_names(script, recipe.names)
+    if "job_script" in mentioned:
+        values = {**values, "job_script": job_script(recipe.script, values, recipe.names)}
+    given = {name: shell_value(name, value) for name in mentioned if (value := values.get(name)) is not None}
+    unset = [name for name in mentioned if name not in given]
+    prefix = f"unset {' '.join(unset)}; " if unset else ""
+    return ["/bin/sh", "-c", prefix + script], given
+
+
+def _environment(env: dict[str, str] | str, values: Mapping[str, Any]) -> dict[str, str]:
+    if isinstance(env, str):
+        found = compile_text(env).value(values) or {}
+        if not isinstance(found, dict):
+            raise VariableError(f"env: {env} is not a mapping.")
+        named = {shell_name(name): value for name, value in found.items() if value is not None}
+        return {name: shell_value(name, item) for name, item in named.items() if not _HOST_VARIABLE_RE.fullmatch(name)}
+    return {name: shell_value(name, value) for name, value in render_structure(env, values).items()}
+
+
+def _assignments(environment: Mapping[str, str]) -> str:
+    """The text that a far side evaluates, with its length in bytes before it."""
+    exports = "".join(f"export {assignment(name, value)}\n" for name, value in environment.items())
+    text = f'{exports}exec "$@"\n'
+    return f"{len(text.encode())}\n{text}"
+
+
+def secrets(values: Mapping[str, Any]) -> dict[str, str]:
+    """The values that must not be shown, to the name that each has: of `env`, of credentials, and passwords."""
+    return {value: name for name, value in _secrets(values) if len(value) >= _SHORTEST_SECRET}
+
+
+def _secrets(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for name, value in values.items():
+        if isinstance(value, _Password):
+            yield name, str(value)
+        if isinstance(value, dict) and name != "labels":
+            strict = isinstance(value, _Credentials)
+            for path, text in _texts(name, value):
+                field = path.rsplit(".", 1)[-1]
+                if is_secret_field(field) if strict else is_secret_name(field) or _SECRET_URL_RE.search(text):
+                    yield path, text
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether a name is that of a secret, as `API_KEY` or `dbPassword` are."""
+    words = re.split(r"[^a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())
+    return any(word in _SECRET_WORDS or _SECRET_END_RE.fullmatch(word) for word in words)
+
+
+def is_secret_field(name: str) -> bool:
+    """Whether a field of a credentials block is a secret: all are, but for those whose names say that they are not."""
+    return is_secret_name(name) or _HARMLESS_WORDS.isdisjoint(re.split(r"[^a-z]+", name.lower()))
+
+
+def mask(text: str, values: Mapping[str, Any]) -> str:
+    """A text without the secrets of a job, fit for logs and error messages."""
+    for form in sorted({form for value in secrets(values) for form in _forms(value)}, key=len, reverse=True):
+        text = text.replace(form, "********")
+    return text
+
+
+def _forms(value: str) -> Iterator[str]:
+    """What a program may print of a secret: itself, quoted in some way, a line of it, the password in an address."""
+    parts = [value, *(line.strip() for line in value.splitlines()), *_SECRET_URL_RE.findall(value)]
+    for part in parts:
+        if len(part) >= _SHORTEST_SECRET:
+            yield from (
+                part,
+                json.dumps(part)[1:-1],
+                repr(part)[1:-1],
+                shlex.quote(part).removeprefix("'").removesuffix("'"),
+            )
+
+
+def _refuse_secrets(recipe: Recipe, operation: Operation, argv: list[str], values: Mapping[str, Any]) -> None:
+    for value, name in secrets(values).items():
+        if any(value in word for word in argv):
+            verb = next((str(path[0]) for path, known in recipe.operations() if known is operation), "a command")
+            raise VariableError(
+                f"{verb}: its command line would hold the value of {name}, for every user of the host to see. Pass it "
+                "through stdin, files or the recipe's env."
+            )

@@ -1,0 +1,70 @@
+"""Runs commands, a bounded number at once.
+
+It refuses to interpret: it reads no output, judges no exit code, tries nothing again and logs nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from contextlib import suppress
+from typing import TypeAlias
+from weakref import WeakKeyDictionary
+
+from generic_worker.commands.processes import CommandResult, Execution, Outcome
+from generic_worker.commands.programs import Command
+
+__all__ = ["Command", "CommandResult", "CommandRunner"]
+
+_STUCK_S = 15.0  # beyond the time limit; a program on a dead network file system cannot even be started
+
+_Gates: TypeAlias = tuple[asyncio.Semaphore, asyncio.Lock]
+
+
+class CommandRunner:
+    """Runs commands, a bounded number at once per event loop.
+
+    A command that leaves a process behind on purpose (`job &`) has ended when it has ended itself: what it
+    left runs on, in its process group or not. It must have redirected its output, because nobody reads it
+    any more. Only a time limit, a cancellation and the end of the worker stop the whole process group.
+    """
+
+    def __init__(self, limit: int = 4, max_output: int = 32 * 2**20) -> None:
+        self._limit = limit
+        self._max_output = max_output
+        self._gates: WeakKeyDictionary[asyncio.AbstractEventLoop, _Gates] = WeakKeyDictionary()
+
+    async def run(self, command: Command) -> CommandResult:
+        """Run a command to its end.
+
+        A cancelled caller does not wait: the command's own thread stops the process group, within about
+        four seconds, even if the worker is about to exit.
+
+        Raises:
+            CommandNotFound: Its program is not there, or cannot be executed.
+            CommandError: It cannot be started for another reason; nothing has run.
+        """
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Outcome] = loop.create_future()
+
+        def report(outcome: Outcome) -> None:
+            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                loop.call_soon_threadsafe(answer.set_result, outcome)
+
+        slots, turn = self._gates.setdefault(loop, (asyncio.Semaphore(self._limit), asyncio.Lock()))
+        async with slots:
+            execution = Execution(command, self._max_output, report)
+            try:
+                async with turn:  # a new thread may have to wait for a fork: the loop has a turn in between
+                    execution.start()
+                    await asyncio.sleep(0)
+                await asyncio.wait({answer}, timeout=command.timeout + _STUCK_S)
+            finally:
+                execution.stop.set()
+        if not answer.done():  # the kernel holds its thread; whether the command has run is unknown
+            seconds = command.timeout + _STUCK_S
+            return CommandResult(command, -signal.SIGKILL, "", "", seconds, timed_out=True)
+        outcome = answer.result()
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome

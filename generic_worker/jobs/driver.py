@@ -1,0 +1,312 @@
+"""A recipe made executable: its operations as verbs, with three-valued answers.
+
+It knows nothing of Prefect, and decides nothing: when to ask and what follows is its caller's business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sys
+import time
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from generic_worker.answers.conclusions import (
+    StatusAnswer,
+    explain_answer,
+    find_answer,
+    gone,
+    status_answer,
+    submit_answer,
+)
+from generic_worker.answers.records import Printed
+from generic_worker.commands.rendering import mask, render, render_files, used_names, uses_directory
+from generic_worker.errors import CommandError, GenericWorkerError
+from generic_worker.job import ABSENT, UNKNOWN, Job, JobState, JobStatus
+from generic_worker.jobs.submission import submit_job
+from generic_worker.language.expressions import compile_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from generic_worker.commands.runner import CommandResult, CommandRunner
+    from generic_worker.jobs.submission import Permit
+    from generic_worker.language.operations import Find, Operation, Status
+    from generic_worker.language.recipe import Recipe
+
+T = TypeVar("T")
+
+_LARGE = 50_000
+"""Characters of output that are read in a thread: reading more would stop the worker's heart."""
+
+
+@dataclass(slots=True)
+class StatusReport:
+    """What the status commands say about some jobs.
+
+    Attributes:
+        statuses: One for every job that was asked about.
+        trouble: Why there is no full answer, for people; empty when every command answered in full.
+        remarks: Oddities worth one warning each.
+        seconds: How long the commands took, all together.
+    """
+
+    statuses: dict[Job, JobStatus] = field(default_factory=dict)
+    trouble: str = ""
+    remarks: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+class Driver:
+    """Runs the operations of one recipe, in one event loop.
+
+    Args:
+        recipe: What to run.
+        runner: Runs the commands, and bounds how many run at once.
+    """
+
+    def __init__(self, recipe: Recipe, runner: CommandRunner) -> None:
+        self.recipe = recipe
+        self._runner = runner
+        self._uses_directory = uses_directory(recipe)
+        self._status_names = tuple(used_names(recipe, command) for command in recipe.statuses)
+        # One command is always free to submit or cancel, however many ask for states.
+        self._turns = asyncio.Semaphore(max(1, recipe.policy.commands - 1))
+        self._submissions = asyncio.Semaphore(recipe.policy.commands)
+        # Logs and clean-up wait while others do not: the end of a run is reported before either.
+        self._afterwards = asyncio.Semaphore(max(1, recipe.policy.commands // 2))
+
+    @property
+    def cleans_up(self) -> bool:
+        """Whether there is anything to clean up after a job."""
+        return self._uses_directory or self.recipe.cleanup is not None
+
+    def scope(self, values: Mapping[str, Any]) -> str:
+        """The place where the ids of jobs with these values are valid; empty when that is everywhere."""
+        value = compile_text(self.recipe.scope).value(values) if self.recipe.scope else None
+        return "" if value is None else str(value)
+
+    async def submit(self, job: Job, stop: asyncio.Event | None = None, permit: Permit | None = None) -> None:
+        """Submit a job: afterwards it has an id.
+
+        Args:
+            job: The job.
+            stop: When it is set, a submission that has failed is not tried again.
+            permit: Asked before each try.
+
+        Raises:
+            GenericWorkerError: There is no job, or nobody can say whether there is (`SubmitError.ambiguous`).
+        """
+        self._prepare_directory(job)
+        await submit_job(self, job, stop, permit)
+
+    async def try_submit(self, job: Job, permit: Permit | None = None) -> tuple[str, str]:
+        """Run the submit command once, if that is permitted when its turn has come.
+
+        Returns:
+            The outcome, as in `SubmitAnswer` or `Permit`; and what was said. A submitted job has its id.
+        """
+        async with self._submissions:
+            permission, why = await permit() if permit is not None else ("go", "")
+            if permission != "go":
+                return permission, why
+            result = await self._run(self.recipe.submit, job.values)
+        answer = await self._read(result, partial(submit_answer, self.recipe.submit))
+        if answer.outcome == "submitted":
+            self.adopt(job, answer.fields)
+        return answer.outcome, mask(result.describe(), job.values)
+
+    def adopt(self, job: Job, record: Mapping[str, str]) -> None:
+        """Take over what the infrastructure calls a job."""
+        job.id, job.born = record["id"], time.monotonic()
+        captured = self.recipe.submit.output.field_names - {"id", "key", "name"}
+        job.fields = {name: record[name] for name in sorted(captured) if record.get(name)}
+
+    async def find(self, jobs: Sequence[Job]) -> tuple[set[Job], dict[Job, str]]:
+        """Look jobs up by their keys; those found are given their ids.
+
+        Returns:
+            The jobs that exist; and those of which nobody can say so, with the reasons. No others exist.
+        """
+        command = self.recipe.find
+        if command is None:
+            return set(), dict.fromkeys(jobs, "the recipe has no find")
+        groups = self._groups(jobs, used_names(self.recipe, command))
+        answers = await asyncio.gather(*(self._find(group, command) for group in groups))
+        found = {job for some, _ in answers for job in some}
+        troubles = zip(groups, (trouble for _, trouble in answers), strict=True)
+        return found, {job: trouble for group, trouble in troubles if trouble for job in group if job not in found}
+
+    async def _find(self, jobs: Sequence[Job], command: Find) -> tuple[set[Job], str]:
+        keys = {job.key: job for job in jobs}
+        try:
+            result = await self._run(command, jobs[0].values)
+        except GenericWorkerError as error:
+            return set(), str(error)
+        records, trouble = await self._read(result, partial(find_answer, command, keys))
+        for key, record in records.items():
+            self.adopt(keys[key], record)
+        return {keys[key] for key in records}, self._said("find", trouble, result, jobs[0])
+
+    async def status(self, jobs: Iterable[Job]) -> StatusReport:
+        """Ask for the states of jobs, with as few commands as the recipe allows.
+
+        A job of which one command says nothing is asked about in the next. It is absent when every command of
+        the site proves it to be.
+        """
+        report = StatusReport(dict.fromkeys(jobs, UNKNOWN))
+        absent: set[Job] = set()
+        open_questions: set[Job] = set()
+        for command, names in zip(self.recipe.statuses, self._status_names, strict=True):
+            silent = [job for job, status in report.statuses.items() if status is UNKNOWN]
+            groups = self._groups(silent, names)
+            answers = await asyncio.gather(*(self._ask(group, command, report) for group in groups))
+            for group, answer in zip(groups, answers, strict=True):
+                report.remarks += answer.remarks
+                report.trouble = report.trouble or ("" if command.optional else answer.trouble)
+                for job in group:
+                    status = answer.statuses.get(job.id, UNKNOWN)
+                    if status.state is JobState.ABSENT:
+                        absent.add(job)
+                    elif status is not UNKNOWN:
+                        report.statuses[job] = status
+                    elif not command.optional:
+                        open_questions.add(job)
+        report.statuses |= {job: ABSENT for job in absent - open_questions if report.statuses[job] is UNKNOWN}
+        return report
+
+    def status_group(self, job: Job) -> int:
+        """What is the same for all jobs for which the first status command is the same."""
+        return hash(self._rendering(job, self._status_names[0]))
+
+    async def _ask(self, jobs: Sequence[Job], command: Status, report: StatusReport) -> StatusAnswer:
+        values = {**jobs[0].values, **self._submitted(jobs[0]), "job_ids": [job.id for job in jobs]}
+        try:
+            async with self._turns:
+                result = await self._run(command, values)
+        except GenericWorkerError as error:
+            return StatusAnswer(trouble=f"{self.recipe.name}: status: {error}")
+        report.seconds += result.seconds
+        keys = {job.id: job.key for job in jobs}
+        answer = await self._read(result, partial(status_answer, self.recipe, command, keys))
+        answer.trouble = self._said("status", answer.trouble, result, jobs[0])
+        return answer
+
+    async def explain(self, job: Job, status: JobStatus) -> JobStatus:
+        """Complete the status of a job that ended other than well. Should that fail, it stays as it was."""
+        command = self.recipe.explain
+        if command is None or status.state is JobState.SUCCEEDED:
+            return status
+        try:
+            result = await self._run(command, self._values(job))
+        except GenericWorkerError:
+            return status
+        return explain_answer(command, status, self._printed(result))
+
+    async def cancel(self, job: Job, step: int) -> tuple[bool, str]:
+        """Run one step of cancelling a job.
+
+        Returns:
+            Whether the command's own words prove that there is no such job; and what it said if it failed.
+        """
+        command = self.recipe.cancels[step]
+        try:
+            result = await self._run(command, self._values(job))
+        except GenericWorkerError as error:
+            return False, str(error)
+        printed = self._printed(result)
+        failed = printed.cut or printed.exit_code != 0
+        return gone(command.absent, printed), mask(result.describe(), job.values) if failed else ""
+
+    async def logs(self, job: Job) -> str:
+        """The last lines of a job's output; empty where the recipe or the infrastructure has none."""
+        command = self.recipe.logs
+        if command is None:
+            return ""
+        try:
+            async with self._afterwards:
+                result = await self._run(command, self._values(job))
+        except GenericWorkerError:
+            return ""
+        return mask(result.stdout.rstrip(), job.values) if result.exit_code == 0 else ""
+
+    async def cleanup(self, job: Job) -> str:
+        """Clean up after a job that has ended; returns what went wrong, empty if nothing did."""
+        trouble = ""
+        if self.recipe.cleanup is not None:
+            try:
+                async with self._afterwards:
+                    result = await self._run(self.recipe.cleanup, self._values(job))
+                trouble = mask(result.describe(), job.values) if result.exit_code != 0 else ""
+            except GenericWorkerError as error:
+                trouble = str(error)
+        self.discard(job)
+        return trouble
+
+    def discard(self, job: Job) -> None:
+        """Remove the job's private directory."""
+        if self._uses_directory:
+            shutil.rmtree(job.values["job_dir"], ignore_errors=True)
+
+    def _prepare_directory(self, job: Job) -> None:
+        """Make the job's private directory and its files; nobody else may read them."""
+        if not self._uses_directory:
+            return
+        directory = Path(job.values["job_dir"])
+        try:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for name, content in render_files(self.recipe, job.values).items():
+                path = directory / name
+                path.touch(mode=0o600)
+                path.write_text(content, encoding="utf-8", errors="surrogateescape")
+        except OSError as error:
+            raise CommandError(f"the directory {directory} cannot be written: {error.strerror}.") from error
+
+    def _submitted(self, job: Job) -> dict[str, Any]:
+        return {"job_id": job.id, **{f"job_{name}": value for name, value in job.fields.items()}}
+
+    def _values(self, job: Job) -> dict[str, Any]:
+        return {**job.values, **self._submitted(job)}
+
+    def _rendering(self, job: Job, names: frozenset[str]) -> str:
+        """What makes the command of one job different from those of others."""
+        if not names - {"job_ids"}:
+            return ""
+        submitted = self._submitted(job)
+        return repr([submitted.get(name, job.values.get(name)) for name in sorted(names - {"job_ids"})])
+
+    def _groups(self, jobs: Iterable[Job], names: frozenset[str]) -> list[list[Job]]:
+        """The jobs for which one command is the same, at most `policy.batch` when it names them all.
+
+        Two jobs that have been given the same id are never in one group: its answer would be taken for both.
+        """
+        shared: dict[tuple[str, int], list[Job]] = {}
+        holders: dict[str, list[str]] = {}
+        for job in jobs:
+            keys = holders.setdefault(job.id or job.key, [])
+            if job.key not in keys:
+                keys.append(job.key)
+            shared.setdefault((self._rendering(job, names), keys.index(job.key)), []).append(job)
+        size = self.recipe.policy.batch if "job_ids" in names else sys.maxsize
+        return [group[at : at + size] for group in shared.values() for at in range(0, len(group), size)]
+
+    async def _run(self, operation: Operation, values: Mapping[str, Any]) -> CommandResult:
+        return await self._runner.run(render(self.recipe, operation, values))
+
+    async def _read(self, result: CommandResult, answer: Callable[[Printed], T]) -> T:
+        printed = self._printed(result)
+        if len(printed.stdout) + len(printed.stderr) > _LARGE:
+            return await asyncio.to_thread(answer, printed)
+        return answer(printed)
+
+    def _said(self, verb: str, trouble: str, result: CommandResult, job: Job) -> str:
+        """What went wrong with a command, for people; empty if nothing did."""
+        return mask(f"{self.recipe.name}: {verb}: {trouble}: {result.describe()}", job.values) if trouble else ""
+
+    def _printed(self, result: CommandResult) -> Printed:
+        unreachable = self.recipe.via is not None and result.exit_code in self.recipe.via.unreachable
+        cut = result.timed_out or result.truncated
+        return Printed(result.stdout, result.stderr, result.exit_code, cut, unreachable)

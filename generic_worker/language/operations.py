@@ -1,0 +1,145 @@
+"""A recipe's commands as closed models: what each may be told, and how its output is read."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import Field, StrictBool, StrictStr, Tag, model_validator
+from pydantic_core import PydanticCustomError
+
+from generic_worker.language.value_types import (
+    Closed,
+    Environment,
+    FieldName,
+    Pattern,
+    Run,
+    Seconds,
+    Structure,
+    Text,
+    kind,
+)
+
+
+class JsonField(Closed):
+    """How to read one field of a JSON record when a path alone does not do."""
+
+    path: StrictStr = Field(description="JSONPath, relative to the record.")
+    default: Text | None = Field(None, description="What to use where the path finds nothing.")
+    regex: Pattern | None = Field(
+        None, description="Pattern to search in what was found; its first group is the value, or its whole match."
+    )
+
+
+JsonPaths = Annotated[
+    Annotated[StrictStr, Tag("<path>")]
+    | Annotated[list[StrictStr], Field(min_length=1), Tag("<paths>")]
+    | Annotated[JsonField, Tag("<field>")],
+    kind(path=str, paths=list, field=dict),
+]
+
+
+class Output(Closed):
+    """How to read records from what a command printed: by `regex`, `json` or `columns`."""
+
+    regex: Pattern | None = Field(
+        None, description="Pattern with named groups. Every match in the output is a record, every group a field."
+    )
+    json_path: StrictStr | None = Field(
+        None, alias="json", description="JSONPath that selects the records in each JSON document of the output."
+    )
+    fields: dict[FieldName, JsonPaths] | None = Field(
+        None,
+        description="With `json`: field name to JSONPath relative to the record, to a list of them of which the "
+        "first that finds something counts, or to {path, default, regex}.",
+    )
+    columns: list[FieldName] | None = Field(
+        None, min_length=1, description="Field names, in the order of each line's columns. Every line is a record."
+    )
+    separator: StrictStr | None = Field(
+        None, min_length=1, description="With `columns`: what stands between them; white space when left out."
+    )
+    from_: Literal["stdout", "stderr"] = Field("stdout", alias="from", description="The stream to read.")
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Output:
+        given = [k for k, v in {"regex": self.regex, "json": self.json_path, "columns": self.columns}.items() if v]
+        if len(given) != 1:
+            found = "found none" if not given else f"found {' and '.join(given)}"
+            raise PydanticCustomError("kind", "write exactly one of regex, json and columns; {found}", {"found": found})
+        if bool(self.json_path) != bool(self.fields):
+            raise PydanticCustomError("kind", "write json and fields together")
+        if self.separator and not self.columns:
+            raise PydanticCustomError("kind", "write separator with columns only")
+        return self
+
+    @property
+    def field_names(self) -> frozenset[str]:
+        """The fields that a record may have."""
+        if self.regex:
+            return frozenset(re.compile(self.regex, re.MULTILINE).groupindex)
+        return frozenset(self.columns or self.fields or ())
+
+
+class Operation(Closed):
+    """One command of a recipe."""
+
+    run: Run = Field(
+        description="A list is an argument vector without a shell, with ${expressions} in its words. Text is a "
+        "script for /bin/sh, in which every name is a shell variable and nothing is substituted."
+    )
+    stdin: Structure = Field(
+        None, description="Standard input: text with ${expressions}, or a structure that becomes JSON."
+    )
+    env: Environment = Field(
+        default_factory=dict, description="Environment of this command, on top of the recipe's `env`."
+    )
+    timeout: Seconds = Field(60, gt=0, le=86400, description="Seconds after which the command is stopped.")
+    trouble: Pattern | None = Field(
+        None,
+        description="Pattern in the output that says that the answer is not complete although the command exited with "
+        "0: what was printed counts, and nothing follows from what was not.",
+    )
+
+
+class Submit(Operation):
+    """Hands the job to the infrastructure and prints its id."""
+
+    output: Output = Field(description="Must yield `id`. Other fields become `job_<field>` in later commands.")
+    transient: Pattern | None = Field(
+        None, description="Pattern in the output of a failed submission that says that trying again can help."
+    )
+
+
+class Find(Operation):
+    """Looks up the id of a job whose submission was not answered, by its key."""
+
+    output: Output = Field(description="Must yield `id`, and `key` unless the command asks for one key only.")
+    absent: Pattern | None = Field(None, description="Pattern in a failed command's output: there is no such job.")
+
+
+class Status(Operation):
+    """Asks for the state of jobs: of one (`job_id`), of many (`job_ids`), or of all there are (neither)."""
+
+    output: Output = Field(description="Must yield `state`, and `id` or `key` unless it asks for one job only.")
+    absent: Pattern | None = Field(
+        None,
+        description="Pattern in a failed command's output that proves that a job does not exist; with a group `id` "
+        "it names the job.",
+    )
+    optional: StrictBool = Field(
+        default=False,
+        description="Whether the site may lack this source: its failures then prove nothing and warn nobody.",
+    )
+
+
+class Explain(Operation):
+    """Tells more about one job that ended other than well: `exit_code`, `signal`, `reason`."""
+
+    output: Output = Field(description="May yield `exit_code`, `signal` and `reason`.")
+
+
+class Cancel(Operation):
+    """One step of ending a job."""
+
+    absent: Pattern | None = Field(None, description="Pattern in a failed command's output: there is no such job.")

@@ -1,0 +1,135 @@
+"""A recipe in, a base job template out: a work pool's form, with the recipe inside; and what may be filled into it.
+
+Every recipe variable is a placeholder of Prefect's in one place, `job_configuration.variables`, so that a pool's owner
+can hard-code it, set it from other variables, or mix both, as with any worker.
+"""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import TYPE_CHECKING, Any
+
+import jsonschema
+
+from generic_worker.errors import VariableError
+
+if TYPE_CHECKING:
+    from generic_worker.language.recipe import Recipe
+    from generic_worker.library.loading import Loaded
+
+_COMMON: dict[str, dict[str, Any]] = {
+    "name": {
+        "title": "Name",
+        "type": "string",
+        "description": "Name of the job, for people; the flow run's when empty. {{ ctx.flow.name }} works here.",
+    },
+    "env": {
+        "title": "Environment variables",
+        "type": "object",
+        "default": {},
+        "additionalProperties": {"type": ["string", "null"]},
+        "description": "Environment of the flow run.",
+    },
+    "labels": {
+        "title": "Labels",
+        "type": "object",
+        "default": {},
+        "additionalProperties": {"type": "string"},
+        "description": "Labels of the job, where the infrastructure has labels.",
+    },
+    "command": {
+        "title": "Command",
+        "type": "string",
+        "description": "Command that executes the flow run. Leave it empty: the worker knows it.",
+    },
+}
+_DOTTED = {r"^(env|labels)\.": {"type": ["string", "null"]}}
+"""Prefect takes `env.NAME` for an entry of `env`; the form refuses every other name that it does not know."""
+
+
+def base_job_template(loaded: Loaded, *, name_only: bool = False) -> dict[str, Any]:
+    """Make the base job template of a work pool that uses a recipe.
+
+    Args:
+        loaded: The recipe.
+        name_only: Whether the template refers to the recipe by name, so that each worker reads its own copy.
+    """
+    recipe = loaded.recipe
+    properties = {
+        **deepcopy(_COMMON),
+        **{name: _property(name, schema) for name, schema in recipe.variables.items()},
+    }
+    blocks = {
+        _definition(name): {
+            "title": slug,
+            "type": "object",
+            "properties": {},
+            "block_type_slug": slug,
+            "block_schema_references": {},
+        }
+        for name, slug in recipe.blocks.items()
+    }
+    variables: dict[str, Any] = {
+        "type": "object",
+        "properties": properties,
+        "required": list(recipe.required),
+        "additionalProperties": False,
+        "patternProperties": deepcopy(_DOTTED),
+    }
+    return {
+        "job_configuration": {
+            **{name: placeholder(name) for name in _COMMON},
+            "recipe": recipe.name if name_only else loaded.data,
+            "variables": {name: placeholder(name) for name in recipe.variables},
+        },
+        "variables": {**variables, "definitions": blocks} if blocks else variables,
+    }
+
+
+def placeholder(name: str) -> str:
+    """How a base job template refers to one of its variables."""
+    return f"{{{{ {name} }}}}"
+
+
+def checked_variables(recipe: Recipe, values: dict[str, Any]) -> dict[str, Any]:
+    """The value of every variable of a recipe: given, or its default, or None.
+
+    Prefect has checked them against the pool's form before it put blocks and variables in their places; this is after.
+
+    Raises:
+        VariableError: A value is missing, or is not what the variable's schema allows.
+    """
+    complete: dict[str, Any] = {}
+    for name, schema in recipe.variables.items():
+        value = values.get(name)
+        value = schema.get("default") if value is None else value
+        if value in (None, ""):
+            if name in recipe.required:
+                raise VariableError(f"{recipe.name}: the variable {name} is required and has no value.")
+        elif "block" not in schema:
+            try:
+                jsonschema.validate(value, schema, jsonschema.Draft202012Validator)
+            except jsonschema.ValidationError as error:
+                why = "" if name in recipe.passwords else f": {error.message}"
+                raise VariableError(
+                    f"{recipe.name}: the variable {name} has a value that does not suit it{why}."
+                ) from None
+        complete[name] = value
+    unknown = sorted(set(values) - set(recipe.variables))
+    if unknown:
+        raise VariableError(
+            f"{recipe.name}: the recipe has no variable {unknown[0]!r}; it has {', '.join(recipe.variables) or 'none'}."
+        )
+    return complete
+
+
+def _property(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    title = schema.get("title") or name.replace("_", " ").capitalize()
+    if "block" not in schema:
+        return {"title": title, **deepcopy(schema)}
+    kept = {key: value for key, value in schema.items() if key != "block"}
+    return {"title": title, **kept, "allOf": [{"$ref": f"#/definitions/{_definition(name)}"}]}
+
+
+def _definition(name: str) -> str:
+    return f"{name}_block"

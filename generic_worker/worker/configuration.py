@@ -1,0 +1,189 @@
+"""Prefect's job configuration and variables, made from a recipe.
+
+What a job may know of its worker is decided here: the settings that a flow run needs to reach the API, and no others.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from prefect.settings import Settings, get_current_settings
+from prefect.workers.base import BaseJobConfiguration, BaseVariables
+from pydantic import Field, PrivateAttr, field_validator
+
+from generic_worker.commands.rendering import job_values
+from generic_worker.errors import GenericWorkerError, VariableError
+from generic_worker.job import Job
+from generic_worker.library.loading import is_name, load
+from generic_worker.library.template import checked_variables
+from generic_worker.worker.flow_runs import job_key, patiently
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from prefect.client.orchestration import PrefectClient
+    from prefect.client.schemas.objects import Flow, FlowRun, WorkPool
+    from prefect.client.schemas.responses import DeploymentResponse
+    from typing_extensions import Self
+
+    from generic_worker.job import JobReference
+    from generic_worker.language.recipe import Recipe
+
+FLOW_RUN_SETTINGS = frozenset({
+    "PREFECT_API_AUTH_STRING",
+    "PREFECT_API_ENABLE_HTTP2",
+    "PREFECT_API_KEY",
+    "PREFECT_API_REQUEST_TIMEOUT",
+    "PREFECT_API_SSL_CERT_FILE",
+    "PREFECT_API_TLS_INSECURE_SKIP_VERIFY",
+    "PREFECT_API_URL",
+    "PREFECT_CLIENT_CUSTOM_HEADERS",
+    "PREFECT_CLIENT_RETRY_EXTRA_CODES",
+    "PREFECT_LOGGING_LEVEL",
+})  # fmt: skip
+"""The worker's settings that its jobs get. A worker has others that are not theirs, such as a database's password."""
+
+_ENVIRONMENT_PLACEHOLDER_RE = re.compile(r"{{\s*\$[^}]*}}")
+
+
+class GenericWorkerVariables(BaseVariables):
+    """The variables that every pool of this worker has, whatever its recipe."""
+
+
+class GenericWorkerJobConfiguration(BaseJobConfiguration):
+    """What the worker needs to run one flow run: a recipe, and values for its variables."""
+
+    recipe: dict[str, Any] | str = Field(
+        default="process",
+        title="Recipe",
+        description="The recipe, as `generic-worker template` writes it here; or the name of one that a worker finds.",
+    )
+    variables: dict[str, Any] = Field(
+        default_factory=dict,
+        title="Variables",
+        description="Values of the recipe's variables.",
+        json_schema_extra={"template": {}},
+    )
+
+    _environment: ClassVar[tuple[Settings | None, dict[str, str]]] = None, {}
+    """The settings that are in force, and what jobs get of them: picking that from them all takes 12 ms."""
+
+    _recipe: Recipe = PrivateAttr()
+    _work_pool_name: str | None = PrivateAttr(default=None)
+
+    @field_validator("recipe")
+    @classmethod
+    def _not_empty(cls, value: dict[str, Any] | str) -> dict[str, Any] | str:
+        if not value:
+            raise ValueError("the base job template has no recipe. Make one with: generic-worker template RECIPE")
+        return value
+
+    def model_post_init(self, context: Any, /) -> None:  # noqa: ANN401
+        """Load the recipe and fill in the variables.
+
+        Raises:
+            RecipeError: The recipe is wrong.
+            VariableError: A variable has a value that its schema does not allow.
+        """
+        super().model_post_init(context)
+        self._recipe = load(self.recipe).recipe
+        self.variables = checked_variables(self._recipe, self.variables)
+
+    @classmethod
+    async def from_template_and_values(
+        cls, base_job_template: dict[str, Any], values: dict[str, Any], client: PrefectClient | None = None
+    ) -> Self:
+        """Make the configuration from a pool's template and a deployment's job variables.
+
+        Raises:
+            VariableError: A deployment chose a recipe by something other than a name. A recipe is code, and belongs to
+                the pool's owner.
+        """
+        configuration: Self = await super().from_template_and_values(base_job_template, values, client=client)
+        written = base_job_template["job_configuration"].get("recipe")
+        if isinstance(written, str) and "{{" in written and not is_name(configuration.recipe):
+            raise VariableError("recipe: a deployment can choose a recipe by its name only.")
+        return configuration
+
+    @classmethod
+    async def resolve_for_flow_run(cls, flow_run: FlowRun, **context: Any) -> Self:  # noqa: ANN401 - Prefect's
+        """Make the configuration of a flow run. A passing failure of the API is waited out, and does not crash the run.
+
+        Raises:
+            GenericWorkerError: The recipe or a variable is wrong.
+            ObjectNotFound: The flow run's deployment is gone.
+        """
+        resolve = super().resolve_for_flow_run
+        # a copy for each try: Prefect takes the run's own environment out of what it is given
+        return await patiently(lambda: resolve(flow_run.model_copy(deep=True), **context))
+
+    @property
+    def loaded_recipe(self) -> Recipe:
+        """The recipe as a model."""
+        return self._recipe
+
+    @property
+    def flow_run(self) -> FlowRun | None:
+        """The flow run that the configuration was prepared for."""
+        flow_run: FlowRun | None = self._related_objects.get("flow-run")
+        return flow_run
+
+    @classmethod
+    def _base_environment(cls) -> dict[str, str]:
+        """The settings that a flow run needs, of those that are set for the worker."""
+        settings = get_current_settings()
+        known, environment = cls._environment
+        if known is not settings:
+            everything = super()._base_environment()
+            environment = {name: value for name, value in everything.items() if name in FLOW_RUN_SETTINGS}
+            GenericWorkerJobConfiguration._environment = settings, environment
+        return dict(environment)
+
+    def prepare_for_flow_run(  # noqa: PLR0913, PLR0917 - the signature is Prefect's
+        self,
+        flow_run: FlowRun,
+        deployment: DeploymentResponse | None = None,
+        flow: Flow | None = None,
+        work_pool: WorkPool | None = None,
+        worker_name: str | None = None,
+        worker_id: UUID | None = None,
+    ) -> None:
+        """Fill in what depends on the flow run. It may be called again for the same run, to cancel or adopt it."""
+        if self.name:  # Prefect would put variables of the worker's own environment here
+            self.name = _ENVIRONMENT_PLACEHOLDER_RE.sub("", self.name)
+        try:
+            super().prepare_for_flow_run(flow_run, deployment, flow, work_pool, worker_name, worker_id)
+        except TypeError as error:  # which Prefect would take for an outdated signature
+            raise GenericWorkerError(f"the job configuration cannot be prepared: {error}") from error
+        self._work_pool_name = work_pool.name if work_pool else None
+
+    def job(self, flow_run: FlowRun, reference: JobReference | None = None) -> Job:
+        """The job of a flow run.
+
+        Args:
+            flow_run: The flow run, as the worker was handed it.
+            reference: What the run's pid says of its job; without, it is one that was not submitted yet.
+        """
+        flow, deployment = self._related_objects.get("flow"), self._related_objects.get("deployment")
+        key = reference.key if reference else job_key(flow_run)
+        values = job_values(
+            self._recipe,
+            self.variables,
+            {
+                "job_key": key,
+                "job_name": (self.name or flow_run.name or key).replace("\n", " ").strip() or key,
+                "command": self.command or self._base_flow_run_command(),
+                "env": dict(self.env),
+                "labels": dict(self.labels),
+                "flow_run_id": str(flow_run.id),
+                "flow_run_name": flow_run.name,
+                "flow_name": flow.name if flow else None,
+                "deployment_name": deployment.name if deployment else None,
+                "work_pool_name": self._work_pool_name,
+            },
+        )
+        job = Job(key, values, self._recipe.name)
+        if reference:
+            job.scope, job.id, job.fields = reference.scope, reference.id, reference.fields
+        return job

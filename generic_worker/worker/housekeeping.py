@@ -1,0 +1,215 @@
+"""What a worker does beside running flow runs: cancel queued jobs at once, keep leases, take over abandoned runs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+
+from prefect.client.schemas.objects import StateType
+
+from generic_worker.job import JobState
+from generic_worker.worker import flow_runs
+from generic_worker.worker.leases import Leases
+from generic_worker.worker.queries import ACTIVE, missing_runs, runs_by_id, runs_of_pool, workers_online
+from generic_worker.worker.recovery import is_abandoned
+
+if TYPE_CHECKING:
+    import logging
+    from collections.abc import Awaitable, Callable, Sequence
+    from uuid import UUID
+
+    from prefect.client.schemas.objects import FlowRun
+    from typing_extensions import Self
+
+    from generic_worker.worker.assignments import Assignment, Assignments, Host
+    from generic_worker.worker.recovery import Recovery
+
+_CANCEL_EVERY = 1.0
+_CANCEL_RUNNING_EVERY = 10.0
+"""Seconds between the looks for runs that are being cancelled, while all have begun: those end themselves as a rule."""
+_ROUND_EVERY = 15.0
+_FIRST_ROUND = 60.0
+"""Seconds for which the worker's start waits for its first round."""
+_AT_ONCE = 50
+"""Runs that are taken over together, before the next are looked at: those are followed from then on."""
+_FLOW_GRACE = 60.0
+"""Seconds that a running flow has to end itself when it is cancelled, before its job is."""
+_OWNERLESS_AGE = 60.0
+"""Seconds for which a run that has no job and no worker of its own must have been so before it is handed back."""
+_FORGOTTEN_AGE = 900.0
+"""The same, for a run that another worker may have picked up a moment ago, for all that it says."""
+_BROADEST_LOOK = 600.0
+"""Seconds between looks for jobs that ended while nobody watched."""
+
+
+class Keeper:
+    """The two loops: a quick one for cancellations, a slow one for everything else.
+
+    Args:
+        host: The worker.
+        pool: Name of its pool.
+        name: Its own name.
+        assignments: The runs it has.
+        recovery: How it takes over those of others.
+        adopt: Starts to follow a run that was taken over.
+        is_mine: Whether this worker has a run, or is about to submit it.
+        check_pool: Looks at the pool's recipe when it has changed.
+        logger: The worker's log.
+    """
+
+    def __init__(  # noqa: PLR0913 - it is wired once
+        self,
+        host: Host,
+        *,
+        pool: str,
+        name: str,
+        assignments: Assignments,
+        recovery: Recovery,
+        adopt: Callable[[Assignment], None],
+        is_mine: Callable[[UUID], bool],
+        check_pool: Callable[[], Awaitable[None]],
+        logger: logging.Logger | logging.LoggerAdapter[logging.Logger],
+    ) -> None:
+        self._host = host
+        self._pool = pool
+        self._name = name
+        self._assignments = assignments
+        self._recovery = recovery
+        self._adopt = adopt
+        self._is_mine = is_mine
+        self._check_pool = check_pool
+        self._logger = logger
+        self._looked_for_cancelling = -_CANCEL_RUNNING_EVERY
+        self._leases = Leases(host, logger)
+        self._looked_back = -_BROADEST_LOOK
+        self._rounded = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._ends: set[asyncio.Task[object]] = set()
+
+    async def __aenter__(self) -> Self:
+        """Start both loops, and let the first round take over what an earlier worker has left before new work comes.
+
+        With thousands of runs, or an API that is down, that takes longer than a start may: then it goes on meanwhile.
+        """
+        self._tasks = [
+            asyncio.create_task(self._loop(self._round, _ROUND_EVERY), name="generic-worker keeper"),
+            asyncio.create_task(self._loop(self._cancel, _CANCEL_EVERY), name="generic-worker cancellations"),
+        ]
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._rounded.wait(), _FIRST_ROUND)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Stop both loops."""
+        tasks = [*self._tasks, *self._ends]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _loop(self, work: Callable[[], Awaitable[None]], every: float) -> None:
+        while True:
+            await self._safely(work)
+            await asyncio.sleep(every)
+
+    async def _safely(self, work: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await work()
+        except Exception as error:  # the next round is the remedy, whatever it was
+            if flow_runs.is_passing(error):
+                self._logger.debug("The Prefect API does not answer: %s", error)
+            else:
+                self._logger.exception("Looking after the pool's flow runs failed; it is tried again.")
+
+    async def _cancel(self) -> None:
+        """End the jobs of runs that are being cancelled: at once while nothing has begun, else after a grace time."""
+        now = time.monotonic()
+        every = _CANCEL_EVERY if self._assignments.waiting else _CANCEL_RUNNING_EVERY
+        if not len(self._assignments) or now - self._looked_for_cancelling < every:
+            return
+        self._looked_for_cancelling = now
+        for flow_run in await runs_of_pool(self._host.client, self._pool, [StateType.CANCELLING]):
+            assignment = self._assignments.get(flow_run.id)
+            if assignment is not None and not assignment.cancel.is_set() and _is_due(flow_run, assignment):
+                self._end(assignment)
+
+    def _end(self, assignment: Assignment) -> None:
+        self._host.get_flow_run_logger(assignment.flow_run).info(
+            "Ending %s job %s.", assignment.job.recipe, assignment.job.id
+        )
+        task: asyncio.Task[object] = asyncio.create_task(self._assignments.end(assignment))
+        self._ends.add(task)
+        task.add_done_callback(self._ends.discard)
+
+    async def _round(self) -> None:
+        try:
+            await self._look_after_pool()
+        finally:
+            self._rounded.set()
+
+    async def _look_after_pool(self) -> None:
+        await self._check_pool()
+        await self._look_after_waiting()
+        runs = await runs_of_pool(self._host.client, self._pool, ACTIVE, but=self._assignments.ids)
+        strangers = [run for run in runs if not self._is_mine(run.id)]
+        online = await workers_online(self._host.client, self._pool)
+        abandoned = [run for run in strangers if _is_forgotten(run) or self._is_abandoned(run, online)]
+        await self._take_over(abandoned)
+        if time.monotonic() - self._looked_back > _BROADEST_LOOK:
+            self._looked_back = time.monotonic()
+            self._adopt_new(await self._recovery.cleaned_late(self._host.client, self._pool, online))
+
+    async def _take_over(self, abandoned: Sequence[FlowRun]) -> None:
+        taken = others = 0
+        for at in range(0, len(abandoned), _AT_ONCE):
+            assignments, settled = await self._recovery.take_over(self._host.client, abandoned[at : at + _AT_ONCE])
+            self._adopt_new(assignments)
+            taken, others = taken + len(assignments), others + len(settled)
+        if taken or others:
+            self._logger.info("Took over %d flow runs; %d others were handed back or settled.", taken, others)
+
+    def _adopt_new(self, assignments: Sequence[Assignment]) -> None:
+        for assignment in assignments:
+            if assignment.flow_run.id not in self._assignments:
+                self._adopt(assignment)
+
+    def _is_abandoned(self, flow_run: FlowRun, online: set[str]) -> bool:
+        settled = bool(flow_run.infrastructure_pid) or _age(flow_run) > _OWNERLESS_AGE
+        return settled and is_abandoned(flow_run, self._name, online)
+
+    async def _look_after_waiting(self) -> None:
+        """Look after those runs of ours that have not begun. Only of those that have moved on is anything read."""
+        waiting = self._assignments.waiting
+        moved = await runs_by_id(self._host.client, list(waiting), but=[StateType.PENDING])
+        await self._leases.renew(waiting.keys() - {run.id for run in moved})
+        for run in moved:
+            if run.state is not None and run.state.is_running():
+                self._assignments.begun(run.id)
+        unwanted = {run.id for run in moved if run.state and run.state.is_final()}
+        self._end_unwanted([waiting[run] for run in unwanted | await missing_runs(self._host.client, list(waiting))])
+
+    def _end_unwanted(self, unwanted: Sequence[Assignment]) -> None:
+        """End queued jobs whose runs were ended or deleted in Prefect: nobody waits for them any more."""
+        for assignment in unwanted:
+            if assignment.watch is not None and assignment.watch.status.state is JobState.PENDING:
+                self._end(assignment)
+
+
+def _is_due(flow_run: FlowRun, assignment: Assignment) -> bool:
+    watch = assignment.watch
+    begun = flow_run.start_time is not None and watch is not None and watch.status.state is not JobState.PENDING
+    return not begun or _age(flow_run) > _FLOW_GRACE
+
+
+def _is_forgotten(flow_run: FlowRun) -> bool:
+    """Whether some worker picked a run up, died before it said who it was, and nobody can tell which it was."""
+    return not flow_run.infrastructure_pid and flow_runs.owner(flow_run) is None and _age(flow_run) > _FORGOTTEN_AGE
+
+
+def _age(flow_run: FlowRun) -> float:
+    """Seconds for which a flow run has been in its state."""
+    if flow_run.state is None:
+        return 0.0
+    return (datetime.now(timezone.utc) - flow_run.state.timestamp).total_seconds()

@@ -1,0 +1,276 @@
+"""The Prefect worker: connects a flow run to a driver and the watcher, and job outcomes to flow run states."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from prefect.exceptions import InfrastructureNotAvailable, InfrastructureNotFound
+from prefect.workers.base import BaseWorker, BaseWorkerResult
+
+from generic_worker.commands.runner import CommandRunner
+from generic_worker.errors import GenericWorkerError
+from generic_worker.job import JobReference, JobState
+from generic_worker.jobs.driver import Driver
+from generic_worker.jobs.outcome import exit_status
+from generic_worker.jobs.preflight import preflight
+from generic_worker.jobs.watcher import Watcher
+from generic_worker.library.loading import load
+from generic_worker.library.template import base_job_template
+from generic_worker.worker import flow_runs
+from generic_worker.worker.assignments import Assignment, Assignments
+from generic_worker.worker.configuration import GenericWorkerJobConfiguration, GenericWorkerVariables
+from generic_worker.worker.housekeeping import Keeper
+from generic_worker.worker.recovery import Recovery
+from generic_worker.worker.unwatched_jobs import end_stranger
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    import anyio.abc
+    from prefect.client.orchestration import PrefectClient
+    from prefect.client.schemas.objects import FlowRun
+    from prefect.events import RelatedResource
+    from typing_extensions import Self
+
+    from generic_worker.language.recipe import Recipe
+
+_FOLLOW_AGAIN = 15.0
+"""Seconds after which a job that could not be followed is followed again."""
+
+
+class GenericWorkerResult(BaseWorkerResult):
+    """How a job ended. `status_code` is its exit code, and never 0 unless it ended well."""
+
+
+class GenericWorker(BaseWorker[GenericWorkerJobConfiguration, GenericWorkerVariables, GenericWorkerResult]):
+    """Runs flow runs on any infrastructure that has a command line, as a recipe says."""
+
+    type: str = "generic"
+    job_configuration = GenericWorkerJobConfiguration
+    job_configuration_variables = GenericWorkerVariables
+    cleanup_max_concurrency: ClassVar[int | None] = 10
+
+    _display_name = "Generic"
+    _description = "Runs flow runs on any infrastructure that has a command line, as a recipe in the work pool says."
+    _documentation_url = "https://pypi.org/project/prefect-generic-worker/"
+    _logo_url = "https://raw.githubusercontent.com/PrefectHQ/prefect/main/docs/images/favicon-dark.svg"
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - whatever Prefect passes
+        super().__init__(*args, **kwargs)
+        self._drivers: dict[int, Driver] = {}
+        self._checked_recipe: object = None
+        self._watcher = Watcher(self._logger)
+        self._assignments = Assignments(self, self._watcher)
+        self._adopted: set[asyncio.Task[None]] = set()
+        self._watching, self._keeping = contextlib.AsyncExitStack(), contextlib.AsyncExitStack()
+
+    @classmethod
+    def get_default_base_job_template(cls) -> dict[str, Any]:
+        """The template of a pool that was created without one: the bundled `process` recipe."""
+        return base_job_template(load("process"))
+
+    async def __aenter__(self) -> Self:
+        """Start to watch, take over what an earlier worker has left, then work."""
+        await self._watching.enter_async_context(self._watcher)
+        try:
+            await super().__aenter__()
+            self._refuse_other_types()
+            gc.freeze()  # what has been imported stays: looking through it all again and again stops the event loop
+            await self._keeping.enter_async_context(self._keeper())
+        except BaseException:
+            await self._watching.aclose()
+            raise
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        """Stop working. The jobs go on: the next worker takes them over."""
+        try:
+            if any(exc_info):  # it was stopped, and does not wait for its runs; they need the API's client to the last
+                await self._stop_keeping()
+            await super().__aexit__(*exc_info)
+        finally:
+            await self._stop_keeping()
+            await self._watching.aclose()
+
+    async def _stop_keeping(self) -> None:
+        await self._keeping.aclose()
+        for task in self._adopted:
+            task.cancel()
+        await asyncio.gather(*self._adopted, return_exceptions=True)
+
+    def _refuse_other_types(self) -> None:
+        """Prefect only warns, and hands a worker the runs of a pool whose template is not for it."""
+        if self._work_pool is not None and self._work_pool.type != self.type:
+            found = f"The work pool {self._work_pool_name!r} is of type {self._work_pool.type!r}"
+            raise ValueError(f"{found}: start a worker of that type, or make a pool of type {self.type!r}.")
+
+    def _keeper(self) -> Keeper:
+        return Keeper(
+            self,
+            pool=self._work_pool_name,
+            name=self.name,
+            assignments=self._assignments,
+            recovery=Recovery(self.name, self._resolve, self.driver, self._has, self._logger.warning),
+            adopt=self._adopt,
+            is_mine=self._has,
+            check_pool=self._check_pool,
+            logger=self._logger,
+        )
+
+    def _has(self, flow_run_id: UUID) -> bool:
+        return flow_run_id in self._assignments or flow_run_id in self._submitting_flow_run_ids
+
+    async def _check_pool(self) -> None:
+        """Say what is wrong with the pool's recipe when it is new to this worker, not at the first run at midnight."""
+        if self._work_pool is None:  # the API was down when this worker started
+            return
+        written = self._work_pool.base_job_template["job_configuration"].get("recipe")
+        if written == self._checked_recipe:
+            return
+        self._checked_recipe = written
+        try:
+            recipe = load(written or {}).recipe
+            problems = await preflight(recipe, CommandRunner())
+        except GenericWorkerError as error:
+            problems = [] if isinstance(written, str) and "{{" in written else [str(error)]
+        if problems:
+            text = "Flow runs of the work pool %r will crash until this is mended:\n%s"
+            self._logger.error(text, self._work_pool_name, "\n".join(problems))
+
+    async def _resolve(self, flow_run: FlowRun) -> GenericWorkerJobConfiguration:
+        return await self.job_configuration.resolve_for_flow_run(
+            flow_run,
+            client=self.client,
+            work_pool=self.work_pool,
+            worker_name=self.name,
+            worker_id=self.backend_id,
+        )
+
+    def event_resources(self) -> list[RelatedResource]:
+        """The work pool and the worker, as resources of an event."""
+        return self._event_related_resources(include_self=True)
+
+    def driver(self, recipe: Recipe) -> Driver:
+        """The driver of a recipe: one for all the jobs that have the same."""
+        if id(recipe) not in self._drivers:
+            self._drivers[id(recipe)] = Driver(recipe, CommandRunner(recipe.policy.commands))
+        return self._drivers[id(recipe)]
+
+    async def run(
+        self,
+        flow_run: FlowRun,
+        configuration: GenericWorkerJobConfiguration,
+        task_status: anyio.abc.TaskStatus[Any] | None = None,
+    ) -> GenericWorkerResult:
+        """Submit a flow run's job and wait for its end.
+
+        Before `task_status.started` an error is raised and makes the run Crashed. After it nothing is raised: Prefect
+        would leave the run as it is for ever.
+
+        Raises:
+            GenericWorkerError: The job was not submitted; the text says why, and whether it may exist all the same.
+        """
+        driver = self.driver(configuration.loaded_recipe)
+        job = configuration.job(flow_run)
+        job.scope = driver.scope(job.values)
+        assignment = Assignment(flow_run, job, driver)
+        self._assignments.take(assignment)
+        try:
+            try:
+                await self._assignments.submit(assignment)
+            except Exception as error:  # reported here, while the run still counts as this worker's
+                await self._propose_crashed_state(flow_run, f"The job was not submitted. {error}")
+                raise
+            if task_status is not None:
+                task_status.started(job.pid)
+            return await self._follow(assignment)
+        finally:
+            self._assignments.drop(assignment)
+
+    async def _follow(self, assignment: Assignment) -> GenericWorkerResult:
+        """Follow a job to its end. An error of ours must not decide what becomes of the run: it is tried again."""
+        while True:
+            try:
+                status = await self._assignments.follow(assignment)
+                return GenericWorkerResult(identifier=assignment.job.pid, status_code=exit_status(status))
+            except Exception:
+                logger = self.get_flow_run_logger(assignment.flow_run)
+                logger.exception("Following %s failed; it is tried again.", assignment.job.pid)
+                await asyncio.sleep(_FOLLOW_AGAIN)
+
+    def _adopt(self, assignment: Assignment) -> None:
+        """Follow the job of a flow run that an earlier worker has left. It counts against the limit like any other."""
+        self._assignments.take(assignment)
+        task = asyncio.create_task(self._follow_adopted(assignment))
+        self._adopted.add(task)
+        task.add_done_callback(self._adopted.discard)
+
+    async def _follow_adopted(self, assignment: Assignment) -> None:
+        borrower = f"adopted {assignment.flow_run.id}"
+        slot = asyncio.create_task(self._limiter.acquire_on_behalf_of(borrower)) if self._limiter else None
+        try:
+            await self._follow(assignment)
+        finally:
+            self._assignments.drop(assignment)
+            if slot is not None and self._limiter is not None:
+                slot.cancel()
+                with contextlib.suppress(asyncio.CancelledError, RuntimeError):
+                    await slot
+                    self._limiter.release_on_behalf_of(borrower)
+
+    async def kill_infrastructure(
+        self, infrastructure_pid: str, configuration: GenericWorkerJobConfiguration, grace_seconds: int = 30
+    ) -> None:
+        """End the job of a flow run.
+
+        Raises:
+            InfrastructureNotFound: It is proven that there is no such job, or that it has ended.
+            InfrastructureNotAvailable: The job is not this pool's, lives elsewhere, or nobody can say if it exists.
+        """
+        del grace_seconds  # how a job is asked to end, and for how long, is the recipe's policy
+        reference = JobReference.parse(infrastructure_pid)
+        assignment = next((a for a in self._assignments if reference and a.job.key == reference.key), None)
+        if assignment is None:
+            driver = self.driver(configuration.loaded_recipe)
+            status = await end_stranger(infrastructure_pid, configuration, driver, self._watcher, self._logger)
+        else:
+            ended = await self._assignments.end(assignment)
+            if ended is None:
+                raise InfrastructureNotFound(f"{infrastructure_pid}: the job was not submitted.")
+            status = ended
+        if status.state is JobState.UNKNOWN or status.state.alive:
+            raise InfrastructureNotAvailable(
+                f"{infrastructure_pid}: the job could not be ended; its state is {status}."
+            )
+
+    async def _submit_run(self, flow_run: FlowRun) -> None:
+        """Submit a flow run. Whatever goes wrong with one run must not end the worker; it is picked up again."""
+        try:
+            await super()._submit_run(flow_run)
+        except Exception as error:  # noqa: BLE001 - see above
+            self.get_flow_run_logger(flow_run).warning("Picking up the flow run failed; it is tried again: %s", error)
+            self._release_limit_slot(flow_run.id)
+            self._submitting_flow_run_ids.discard(flow_run.id)
+
+    async def _give_worker_labels_to_flow_run(self, flow_run_id: UUID) -> None:
+        """Say whose a flow run is. Prefect makes a run Crashed when this fails; it is not worth that."""
+        label = super()._give_worker_labels_to_flow_run
+        try:
+            await flow_runs.patiently(lambda: label(flow_run_id))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the run is what counts
+            self._logger.warning("Flow run %s could not be labelled: %s", flow_run_id, error)
+
+    async def _propose_crashed_state(
+        self, flow_run: FlowRun, message: str, client: PrefectClient | None = None
+    ) -> None:
+        """Report a crash, but never over a run that is being cancelled, was rescheduled, or has reported its end."""
+        try:
+            state = await flow_runs.report_end(client or self.client, flow_run.id, message, flow_runs.job_key(flow_run))
+        except Exception:  # noqa: BLE001 - a worker must not fall over one run, and the next round looks at it again
+            self.get_flow_run_logger(flow_run).exception("Failed to update the state of flow run '%s'", flow_run.id)
+        else:
+            if state is not None and state.is_crashed():
+                self.get_flow_run_logger(flow_run).info("Reported flow run '%s' as crashed: %s", flow_run.id, message)

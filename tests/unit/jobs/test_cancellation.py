@@ -1,0 +1,204 @@
+"""Ending jobs of a small real scheduler: files `job.<id>` in a directory, listed by `cat`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from generic_worker.commands.runner import CommandRunner
+from generic_worker.job import Job, JobState, JobStatus
+from generic_worker.jobs import cancellation, watcher
+from generic_worker.jobs.cancellation import end_job
+from generic_worker.jobs.driver import Driver
+from generic_worker.jobs.watcher import Watch, Watcher
+from generic_worker.library.loading import load
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+RECIPE = """
+recipe: 1
+name: test
+variables: {place: {type: string}}
+submit: {run: [echo, '1'], output: {regex: '(?P<id>.+)'}}
+status:
+  run: |
+    cd "$place"; [ ! -e down ] || exit 1
+    cat job.* 2>/dev/null; true
+  output: {columns: [id, state, key], separator: '|'}
+cancel:
+  - run: |
+      cd "$place"; echo "TERM $job_id" >>asked; [ ! -e down ] || { echo no route >&2; exit 1; }
+      [ -e stubborn ] || sed -i 's/|R|/|CA|/' "job.$job_id"
+  - run: |
+      cd "$place"; echo "KILL $job_id" >>asked; [ ! -e down ] || { echo no route >&2; exit 1; }
+      [ -e immortal ] || rm "job.$job_id"
+    absent: No such file
+states: {pending: [PD], running: [R], succeeded: [CD], failed: [F], cancelled: [CA]}
+"""
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watcher, "_SOONEST", 0.05)
+    monkeypatch.setattr(cancellation, "_FRESH", 3.0)
+    monkeypatch.setattr(cancellation, "_BRIEFEST", 0.3)
+
+
+async def until(true: Callable[[], bool]) -> None:
+    while not true():  # noqa: ASYNC110 - programs and files tell of nothing
+        await asyncio.sleep(0.05)
+
+
+def asked(place: Path) -> list[str]:
+    return (place / "asked").read_text().splitlines() if (place / "asked").exists() else []
+
+
+def play(
+    place: Path, script: Callable[[Watcher, Watch], Awaitable[JobStatus | None]], *, born: float | None = None
+) -> tuple[JobStatus | None, list[str]]:
+    """Run a script with a watched job; returns what it does, and the warnings about the job."""
+    heard: list[str] = []
+
+    async def scenario() -> JobStatus | None:
+        recipe = load(RECIPE).recipe
+        policy = {"poll": 0.1, "grace": 0.3, "lost_polls": 3, "lost_after": 60, "visible_after": 0}
+        driver = Driver(recipe.model_copy(update={"policy": recipe.policy.model_copy(update=policy)}), CommandRunner(4))
+        job = Job("pf-1", {"place": str(place)}, "test", id="1", born=time.monotonic() if born is None else born)
+        async with Watcher(logging.getLogger("test.cancelling")) as watcher:
+            watch = watcher.watch(job, driver, lambda news: heard.append(news) if isinstance(news, str) else None)
+            return await asyncio.wait_for(script(watcher, watch), 10)
+
+    return asyncio.run(scenario()), heard
+
+
+def test_a_job_that_ends_when_asked_to_is_not_killed(tmp_path: Path) -> None:
+    (tmp_path / "job.1").write_text("1|R|pf-1\n")
+    status, heard = play(tmp_path, end_job)
+
+    assert status == JobStatus(JobState.CANCELLED, "CA")
+    assert asked(tmp_path) == ["TERM 1"]
+    assert heard == []
+
+
+def test_the_next_step_comes_after_the_grace_time_and_a_vanished_job_has_ended(tmp_path: Path) -> None:
+    (tmp_path / "job.1").write_text("1|R|pf-1\n")
+    (tmp_path / "stubborn").touch()
+    begin = time.monotonic()
+    status, _ = play(tmp_path, end_job)
+
+    assert status is not None
+    assert status.state is JobState.ABSENT
+    assert asked(tmp_path) == ["TERM 1", "KILL 1"]
+    assert 0.3 <= time.monotonic() - begin < 3
+
+
+def test_with_patience_each_step_is_taken_once_and_survival_is_told(tmp_path: Path) -> None:
+    (tmp_path / "job.1").write_text("1|R|pf-1\n")
+    (tmp_path / "stubborn").touch()
+    (tmp_path / "immortal").touch()
+    status, _ = play(tmp_path, lambda watcher, watch: end_job(watcher, watch, 5))
+
+    assert status == JobStatus(JobState.RUNNING, "R")
+    assert asked(tmp_path) == ["TERM 1", "KILL 1"]
+
+
+def test_without_it_the_last_step_is_repeated(tmp_path: Path) -> None:
+    (tmp_path / "job.1").write_text("1|R|pf-1\n")
+    (tmp_path / "stubborn").touch()
+    (tmp_path / "immortal").touch()
+
+    async def script(watcher: Watcher, watch: Watch) -> JobStatus:
+        ending = asyncio.create_task(end_job(watcher, watch))
+        await until(lambda: asked(tmp_path)[3:] == ["KILL 1"])
+        (tmp_path / "immortal").unlink()
+        return await ending
+
+    status, _ = play(tmp_path, script)
+
+    assert status is not None
+    assert status.state is JobState.ABSENT
+
+
+@pytest.mark.parametrize("line", ["1|R|theirs\n", "1|PD|theirs\n"])
+def test_an_id_that_was_given_to_another_job_is_never_cancelled(tmp_path: Path, line: str) -> None:
+    (tmp_path / "job.1").write_text("1|R|pf-1\n")
+
+    async def script(watcher: Watcher, watch: Watch) -> JobStatus:
+        await until(lambda: watch.status.state.alive)
+        (tmp_path / "job.1").write_text(line)
+        await until(lambda: watch.foreign)
+        return await end_job(watcher, watch, 1)
+
+    status, _ = play(tmp_path, script)
+
+    assert status == JobStatus(JobState.ABSENT, "R")
+    assert asked(tmp_path) == []
+
+
+def test_a_job_that_nobody_has_seen_for_long_is_not_cancelled_before_it_is_seen_again(tmp_path: Path) -> None:
+    (tmp_path / "job.1").write_text("1|R|pf-1\n")
+    (tmp_path / "down").touch()
+
+    async def script(watcher: Watcher, watch: Watch) -> JobStatus:
+        ending = asyncio.create_task(end_job(watcher, watch))
+        await asyncio.sleep(1)
+        assert asked(tmp_path) == []
+        (tmp_path / "down").unlink()
+        return await ending
+
+    status, _ = play(tmp_path, script, born=-1000)
+
+    assert status == JobStatus(JobState.CANCELLED, "CA")
+
+
+def test_nobody_waits_longer_for_an_answer_than_patience_allows(tmp_path: Path) -> None:
+    (tmp_path / "down").touch()
+    status, _ = play(tmp_path, lambda watcher, watch: end_job(watcher, watch, 0.5), born=-1000)
+
+    assert status == JobStatus(JobState.UNKNOWN)
+    assert asked(tmp_path) == []
+
+
+def test_a_step_that_met_a_dead_infrastructure_is_taken_again_and_reported_once(tmp_path: Path) -> None:
+    (tmp_path / "job.1").write_text("1|R|pf-1\n")
+    (tmp_path / "down").touch()
+
+    async def script(watcher: Watcher, watch: Watch) -> JobStatus:
+        ending = asyncio.create_task(end_job(watcher, watch))
+        await until(lambda: len(asked(tmp_path)) >= 3)
+        (tmp_path / "down").unlink()
+        return await ending
+
+    status, heard = play(tmp_path, script)
+
+    assert status == JobStatus(JobState.CANCELLED, "CA")
+    assert set(asked(tmp_path)) == {"TERM 1"}
+    assert len([text for text in heard if text.startswith("Cancelling: ") and "no route" in text]) == 1
+
+
+def test_a_job_in_a_state_without_a_word_of_ours_can_be_cancelled(tmp_path: Path) -> None:
+    (tmp_path / "job.1").write_text("1|LEVITATING|pf-1\n")
+    status, _ = play(tmp_path, end_job, born=-1000)
+
+    assert status is not None
+    assert status.state is JobState.ABSENT
+    assert asked(tmp_path)[-1] == "KILL 1"
+
+
+def test_a_job_that_has_ended_by_itself_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "job.1").write_text("1|CD|pf-1\n")
+
+    async def script(watcher: Watcher, watch: Watch) -> JobStatus:
+        await watch.ended
+        return await end_job(watcher, watch)
+
+    status, _ = play(tmp_path, script, born=-1000)
+
+    assert status == JobStatus(JobState.SUCCEEDED, "CD")
+    assert asked(tmp_path) == []

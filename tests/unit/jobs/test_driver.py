@@ -1,0 +1,462 @@
+"""A driver with real commands: shell scripts that play a scheduler in a directory of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from generic_worker.commands.runner import CommandRunner
+from generic_worker.errors import CommandNotFound, SubmitError
+from generic_worker.job import Job, JobState, JobStatus
+from generic_worker.jobs import submission
+from generic_worker.jobs.driver import Driver, StatusReport
+from generic_worker.library.loading import load
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SUBMIT = """
+recipe: 1
+name: test
+variables: {place: {type: string}}
+submit:
+  run: |
+    cd "$place"
+    echo "$job_key" >>submitted
+    . ./submit
+  output: {regex: '^(?P<id>\\d+)(?:;(?P<cluster>\\S+))?$'}
+  transient: try again
+  timeout: 1
+status: {run: ['true'], output: {columns: [id, state]}}
+cancel: {run: ['true']}
+states: {running: [R], succeeded: [CD], failed: [F]}
+policy: {visible_after: 0.1, retry_for: 5}
+"""
+FIND = """
+find:
+  run: |
+    cd "$place"
+    echo "$job_key" >>looked
+    . ./find
+  output: {columns: [id, key], separator: '|'}
+"""
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setattr(submission, "_LONGEST_WAIT", 0.2)
+    monkeypatch.setattr(submission, "_FIRST_WAIT", 0.1)
+
+
+def driver_of(text: str, **policy: float) -> Driver:
+    recipe = load(text).recipe
+    recipe = recipe.model_copy(update={"policy": recipe.policy.model_copy(update=policy)})
+    return Driver(recipe, CommandRunner(4))
+
+
+def a_job(place: Path, number: int = 1, **values: Any) -> Job:
+    key = f"pf-{number}"
+    return Job(key, {"place": str(place), "job_key": key, **values}, "test", id=str(number))
+
+
+def lines(path: Path) -> list[str]:
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def submit(place: Path, text: str, script: str, find: str = "", *, stop: bool = False) -> Job:
+    (place / "submit").write_text(script)
+    (place / "find").write_text(find)
+    job = a_job(place)
+    job.id = ""
+
+    async def scenario() -> None:
+        event = asyncio.Event()
+        if stop:
+            event.set()
+        await driver_of(text).submit(job, event)
+
+    asyncio.run(scenario())
+    return job
+
+
+def test_a_submitted_job_has_its_id_and_what_else_was_said(tmp_path: Path) -> None:
+    begin = time.monotonic()
+    job = submit(tmp_path, SUBMIT, "echo Welcome to cobalt; echo '4711;cobalt'")
+
+    assert (job.id, job.fields) == ("4711", {"cluster": "cobalt"})
+    assert job.born >= begin
+    assert lines(tmp_path / "submitted") == ["pf-1"]
+
+
+def test_the_id_may_be_on_stderr(tmp_path: Path) -> None:
+    text = SUBMIT.replace("output: {regex: '^", "output: {from: stderr, regex: '^", 1)
+
+    assert submit(tmp_path, text, "echo 12; echo 'warning: /bin/sh' >&2; echo 4711 >&2").id == "4711"
+
+
+@pytest.mark.parametrize("text", [SUBMIT, SUBMIT + FIND])
+def test_a_refused_submission_is_not_tried_again(tmp_path: Path, text: str) -> None:
+    with pytest.raises(SubmitError, match=r"(?s)^test: submit: `.*` exited 1 after .* s\n    bad partition$") as error:
+        submit(tmp_path, text, "echo bad partition >&2; exit 1")
+
+    assert not error.value.ambiguous
+    assert lines(tmp_path / "submitted") == ["pf-1"]
+    assert lines(tmp_path / "looked") == []
+
+
+@pytest.mark.parametrize("script", ["true", "echo Welcome", "sleep 9", "kill -9 $$", "exit 137", "echo 7; sleep 9"])
+def test_an_unanswered_submission_without_find_may_exist_and_is_not_tried_again(tmp_path: Path, script: str) -> None:
+    with pytest.raises(SubmitError, match=r"^test: submit: no job id. The job may exist: look for pf-1.\n") as error:
+        submit(tmp_path, SUBMIT, script)
+
+    assert error.value.ambiguous
+    assert lines(tmp_path / "submitted") == ["pf-1"]
+
+
+def test_an_unanswered_submission_is_looked_up_and_taken_over(tmp_path: Path) -> None:
+    job = submit(tmp_path, SUBMIT + FIND, "true", "echo '4711|pf-1'")
+
+    assert job.id == "4711"
+    assert lines(tmp_path / "submitted") == ["pf-1"]
+
+
+def test_a_job_that_becomes_visible_late_is_not_submitted_again(tmp_path: Path) -> None:
+    job = submit(tmp_path, SUBMIT + FIND, "true", '[ "$(wc -l <looked)" = 1 ] || echo "4711|pf-1"')
+
+    assert job.id == "4711"
+    assert lines(tmp_path / "submitted") == ["pf-1"]
+    assert len(lines(tmp_path / "looked")) == 2
+
+
+def test_a_lookup_that_fails_is_repeated_until_it_answers(tmp_path: Path) -> None:
+    find = (
+        'case $(wc -l <looked) in 1) exit 1;; 2) echo "Welcome";; 3) sleep 0; kill -9 $$;; *) echo "4711|pf-1";; esac'
+    )
+    job = submit(tmp_path, SUBMIT + FIND, "true", find)
+
+    assert job.id == "4711"
+    assert lines(tmp_path / "submitted") == ["pf-1"]
+    assert len(lines(tmp_path / "looked")) == 4
+
+
+def test_a_job_that_does_not_exist_for_certain_is_submitted_again(tmp_path: Path) -> None:
+    job = submit(tmp_path, SUBMIT + FIND, '[ "$(wc -l <submitted)" = 1 ] || echo 4712')
+
+    assert job.id == "4712"
+    assert len(lines(tmp_path / "submitted")) == 2
+    assert len(lines(tmp_path / "looked")) == 2
+
+
+def test_a_passing_failure_is_tried_again_without_find(tmp_path: Path) -> None:
+    job = submit(tmp_path, SUBMIT, '[ "$(wc -l <submitted)" = 3 ] && echo 4711 || { echo try again >&2; exit 1; }')
+
+    assert job.id == "4711"
+    assert len(lines(tmp_path / "submitted")) == 3
+
+
+@pytest.mark.parametrize(("text", "ambiguous"), [(SUBMIT, True), (SUBMIT + FIND, False)])
+def test_nothing_is_tried_again_for_a_run_that_is_being_cancelled(
+    tmp_path: Path, text: str, *, ambiguous: bool
+) -> None:
+    with pytest.raises(SubmitError) as error:
+        submit(tmp_path, text, "echo try again >&2; exit 1", stop=True)
+
+    assert error.value.ambiguous is ambiguous
+    assert lines(tmp_path / "submitted") == ["pf-1"]
+
+
+def permitted(tmp_path: Path, text: str, answers: list[tuple[str, str]]) -> Job:
+    """Submit with a command that fails, and with a permit that gives certain answers, one per try."""
+    (tmp_path / "submit").write_text("echo try again >&2; exit 1")
+    job, given = a_job(tmp_path), iter(answers)
+    job.id = ""
+
+    async def permit() -> tuple[str, str]:
+        return next(given)
+
+    asyncio.run(driver_of(text).submit(job, None, permit))
+    return job
+
+
+def test_each_try_asks_whether_the_job_is_still_wanted(tmp_path: Path) -> None:
+    with pytest.raises(SubmitError, match=r"^nobody wants it$") as error:
+        permitted(tmp_path, SUBMIT, [("go", ""), ("go", ""), ("stop", "nobody wants it")])
+
+    assert lines(tmp_path / "submitted") == ["pf-1", "pf-1"]
+    assert not error.value.ambiguous
+
+
+def test_a_job_whose_flow_has_begun_is_looked_for_until_it_is_found_and_not_submitted_again(tmp_path: Path) -> None:
+    (tmp_path / "find").write_text("[ $(wc -l <looked) -lt 5 ] || echo '41|pf-1'")
+
+    assert permitted(tmp_path, SUBMIT + FIND, [("go", ""), ("begun", ""), ("begun", "")]).id == "41"
+    assert lines(tmp_path / "submitted") == ["pf-1"]
+
+
+def test_a_job_whose_flow_has_begun_may_exist_when_it_cannot_be_looked_for(tmp_path: Path) -> None:
+    with pytest.raises(SubmitError, match="The job may exist") as error:
+        permitted(tmp_path, SUBMIT, [("go", ""), ("begun", "the flow run has begun.")])
+
+    assert error.value.ambiguous
+
+
+def test_trying_again_has_an_end(tmp_path: Path) -> None:
+    with pytest.raises(SubmitError, match=r"It is not tried again. The job may exist: look for pf-1.$"):
+        submit(tmp_path, SUBMIT.replace("retry_for: 5", "retry_for: 0.3"), "echo try again; exit 1")
+
+    assert 2 <= len(lines(tmp_path / "submitted")) <= 4
+
+
+def test_a_program_that_is_not_there_submits_nothing(tmp_path: Path) -> None:
+    head, tail = SUBMIT.index("  run: |"), SUBMIT.index("  output:")
+    text = f"{SUBMIT[:head]}  run: [no-such-program-here]\n{SUBMIT[tail:]}"
+    with pytest.raises(CommandNotFound):
+        submit(tmp_path, text, "")
+
+
+def test_private_files_are_private_and_go_with_the_job(tmp_path: Path) -> None:
+    text = SUBMIT + "files: {manifest: {key: '${job_key}'}}\n"
+    driver = driver_of(text)
+    job = a_job(tmp_path, job_dir=str(tmp_path / "jobs" / "pf-1"), file_manifest=str(tmp_path / "jobs/pf-1/manifest"))
+    (tmp_path / "submit").write_text("echo 1")
+    asyncio.run(driver.submit(job))
+    manifest = tmp_path / "jobs" / "pf-1" / "manifest"
+
+    assert manifest.read_text() == '{"key": "pf-1"}'
+    assert (manifest.stat().st_mode & 0o777, manifest.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+    assert asyncio.run(driver.cleanup(job)) == ""
+    assert not manifest.parent.exists()
+
+
+STATUS = """
+recipe: 1
+name: test
+variables: {place: {type: string}, cluster: {type: string}}
+submit: {run: [echo, '1'], output: {regex: '(?P<id>.+)'}}
+cancel: {run: ['true']}
+states: {running: [R], succeeded: [CD], failed: [F]}
+status:
+"""
+FIRST = """
+  - run: |
+      cd "$place"; echo "first $job_ids" | tr '\\n' ' ' | sed 's/ $//' >>asked; echo >>asked
+      . ./first
+    output: {columns: [id, state, key], separator: '|'}
+    absent: never heard of (?P<id>\\d+)
+"""
+SECOND = """
+  - run: [sh, '${place}/second.sh', '${place}', "${job_ids | join(',')}", '${cluster}']
+    output: {columns: [id, state, key], separator: '|'}
+"""
+
+
+def ask(place: Path, text: str, jobs: list[Job], first: str = "", second: str = "", **policy: float) -> StatusReport:
+    (place / "first").write_text(first)
+    (place / "second.sh").write_text(f'cd "$1"; echo "second $2 $3" >>asked\n{second}')
+    return asyncio.run(driver_of(text, **policy).status(jobs))
+
+
+def states(report: StatusReport) -> dict[str, str]:
+    return {job.id: status.state.value for job, status in report.statuses.items()}
+
+
+def test_one_command_answers_for_many_and_the_next_is_asked_only_about_the_rest(tmp_path: Path) -> None:
+    jobs = [a_job(tmp_path, number) for number in range(1, 5)]
+    report = ask(tmp_path, STATUS + FIRST + SECOND, jobs, "echo '1|R|pf-1'; echo '2|CD|pf-2'", "echo '3|F|pf-3'")
+
+    assert states(report) == {"1": "running", "2": "succeeded", "3": "failed", "4": "absent"}
+    assert lines(tmp_path / "asked") == ["first 1 2 3 4", "second 3,4 "]
+    assert report.trouble == ""
+    assert report.seconds > 0
+
+
+def test_a_failing_source_leaves_what_only_it_could_have_proven_open(tmp_path: Path) -> None:
+    jobs = [a_job(tmp_path, number) for number in range(1, 4)]
+    report = ask(tmp_path, STATUS + FIRST + SECOND, jobs, "echo '1|R|pf-1'; echo down >&2; exit 1", "echo '2|CD|pf-2'")
+
+    assert states(report) == {"1": "running", "2": "succeeded", "3": "unknown"}
+    assert report.trouble.startswith("test: status: exit code 1: `")
+    assert report.trouble.endswith("\n    down")
+
+
+def test_a_failing_last_source_does_too_unless_it_is_optional(tmp_path: Path) -> None:
+    jobs = [a_job(tmp_path, number) for number in (1, 2)]
+    text = STATUS + FIRST + SECOND
+
+    assert states(ask(tmp_path, text, jobs, "echo '1|R|pf-1'", "exit 1")) == {"1": "running", "2": "unknown"}
+
+    report = ask(tmp_path, text + "    optional: true\n", jobs, "echo '1|R|pf-1'", "exit 1")
+
+    assert states(report) == {"1": "running", "2": "absent"}
+    assert report.trouble == ""
+
+
+def test_an_optional_source_that_fails_proves_nothing_by_itself(tmp_path: Path) -> None:
+    report = ask(tmp_path, STATUS + FIRST + "    optional: true\n", [a_job(tmp_path)], "exit 1")
+
+    assert states(report) == {"1": "unknown"}
+
+
+def test_absence_needs_the_proof_of_every_source(tmp_path: Path) -> None:
+    text = STATUS + FIRST + SECOND
+    jobs = [a_job(tmp_path, number) for number in (1, 2)]
+    first = "echo never heard of 1 >&2; exit 1"
+
+    assert states(ask(tmp_path, text, jobs, first)) == {"1": "absent", "2": "unknown"}
+    assert states(ask(tmp_path, text, jobs, first, "exit 1")) == {"1": "unknown", "2": "unknown"}
+
+
+def test_a_job_whose_id_was_given_to_another_is_not_asked_about_any_further(tmp_path: Path) -> None:
+    report = ask(tmp_path, STATUS + FIRST + SECOND, [a_job(tmp_path)], "echo '1|R|theirs'", "echo '1|CD|'")
+
+    assert states(report) == {"1": "unknown"}
+    assert [status.foreign for status in report.statuses.values()] == [True]
+    assert lines(tmp_path / "asked") == ["first 1"]
+
+
+def test_many_jobs_are_asked_about_in_batches(tmp_path: Path) -> None:
+    jobs = [a_job(tmp_path, number) for number in range(1, 6)]
+    ask(tmp_path, STATUS + FIRST, jobs, batch=2)
+
+    assert sorted(lines(tmp_path / "asked")) == ["first 1 2", "first 3 4", "first 5"]
+
+
+def test_jobs_share_a_command_that_would_be_the_same(tmp_path: Path) -> None:
+    jobs = [a_job(tmp_path, number, cluster="ab"[number % 2]) for number in range(1, 5)]
+    ask(tmp_path, STATUS + SECOND, jobs, second='for id in $(echo $2 | tr , " "); do echo "$id|R|pf-$id"; done')
+
+    assert sorted(lines(tmp_path / "asked")) == ["second 1,3 b", "second 2,4 a"]
+    driver = driver_of(STATUS + SECOND)
+    assert len({driver.status_group(job) for job in jobs}) == 2
+
+
+def test_two_of_our_jobs_with_one_id_are_told_apart_by_their_keys(tmp_path: Path) -> None:
+    old, new, again = a_job(tmp_path, 1), a_job(tmp_path, 2), a_job(tmp_path, 2)
+    old.id = "2"
+    report = ask(tmp_path, STATUS + FIRST, [old, new, again], "echo '2|CD|pf-2'")
+
+    assert report.statuses[old].foreign
+    assert report.statuses[new] == report.statuses[again] == JobStatus(JobState.SUCCEEDED, "CD")
+    assert sorted(lines(tmp_path / "asked")) == ["first 2", "first 2 2"]
+
+
+def test_a_command_that_hangs_or_cannot_start_says_nothing(tmp_path: Path) -> None:
+    hangs = (STATUS + FIRST).replace("absent:", "timeout: 0.5\n    absent:")
+    report = ask(tmp_path, hangs, [a_job(tmp_path, 1), a_job(tmp_path, 2)], "echo '1|R|pf-1'; echo '2|R|pf-'; sleep 9")
+
+    assert states(report) == {"1": "running", "2": "unknown"}
+    assert "was stopped after its time limit of 0.5 s" in report.trouble
+
+    report = ask(
+        tmp_path, STATUS + "  - {run: [no-such-program-here], output: {columns: [id, state]}}\n", [a_job(tmp_path)]
+    )
+
+    assert states(report) == {"1": "unknown"}
+    assert report.trouble.startswith("test: status: cannot start 'no-such-program-here'")
+
+
+def test_an_unreachable_far_side_says_nothing_whatever_is_printed(tmp_path: Path) -> None:
+    via = "via: {run: [sh, -c, '\"$@\"; exit 255', sh], unreachable: [255]}\n"
+    report = ask(tmp_path, via + STATUS + FIRST, [a_job(tmp_path)], "echo '1|CD|pf-1'; echo never heard of 1")
+
+    assert states(report) == {"1": "unknown"}
+
+
+def test_a_huge_answer_is_read_without_holding_up_the_event_loop(tmp_path: Path) -> None:
+    async def scenario() -> float:
+        worst, last = 0.0, time.monotonic()
+        asking = asyncio.create_task(driver_of(STATUS + FIRST).status([a_job(tmp_path)]))
+        while not asking.done():
+            await asyncio.sleep(0.01)
+            worst, last = max(worst, time.monotonic() - last), time.monotonic()
+        assert states(asking.result()) == {"1": "running"}
+        return worst
+
+    (tmp_path / "first").write_text("echo '1|R|pf-1'; yes '22|R|pf-22' | head -c 6000000; echo")
+
+    assert asyncio.run(scenario()) < 0.5
+
+
+def test_status_commands_leave_room_for_others(tmp_path: Path) -> None:
+    text = STATUS + FIRST.replace("job_ids", "job_id") + "policy: {commands: 2}\n"
+    (tmp_path / "first").write_text("sleep 0.2")
+
+    async def scenario() -> float:
+        driver = Driver(load(text).recipe, CommandRunner(2))
+        asking = asyncio.create_task(driver.status([a_job(tmp_path, number) for number in range(20)]))
+        await asyncio.sleep(0.3)
+        begin = time.monotonic()
+        await driver.cancel(a_job(tmp_path), 0)
+        seconds = time.monotonic() - begin
+        asking.cancel()
+        return seconds
+
+    assert asyncio.run(scenario()) < 0.5
+
+
+def test_find_looks_for_many_keys_and_says_whether_its_answer_is_full(tmp_path: Path) -> None:
+    text = (SUBMIT + FIND).replace('echo "$job_key" >>looked', "echo >>looked")
+    jobs = [a_job(tmp_path, number) for number in (1, 2, 3)]
+    (tmp_path / "find").write_text("echo '41|pf-1'; echo '43|pf-3'")
+    found, trouble = asyncio.run(driver_of(text).find(jobs))
+
+    assert ({job.key: job.id for job in found}, trouble) == ({"pf-1": "41", "pf-3": "43"}, {})
+    assert len(lines(tmp_path / "looked")) == 1
+
+    (tmp_path / "find").write_text("echo '41|pf-1'; exit 3")
+    found, trouble = asyncio.run(driver_of(text).find(jobs))
+
+    assert [job.key for job in found] == ["pf-1"]
+    assert set(trouble) == set(jobs) - found
+    assert all(text.startswith("test: find: exit code 3: `") for text in trouble.values())
+    assert asyncio.run(driver_of(SUBMIT).find(jobs)) == (set(), dict.fromkeys(jobs, "the recipe has no find"))
+    assert asyncio.run(driver_of(text).find([])) == (set(), {})
+
+
+VERBS = """
+explain: {run: [sh, -c, 'echo reason=OOM; exit "$0"', '${place}'], output: {regex: 'reason=(?P<reason>\\S+)'}}
+logs: {run: [sh, -c, 'echo "last words"; exit "$0"', '${place}']}
+cleanup: {run: [sh, -c, 'echo "no room" >&2; exit "$0"', '${place}']}
+"""
+
+
+def test_the_end_of_a_job_is_explained_logged_and_cleaned_up_as_far_as_that_works() -> None:
+    driver = driver_of(
+        SUBMIT.replace(
+            "cancel: {run: ['true']}", "cancel: {run: [sh, -c, 'echo gone >&2; exit \"$0\"', '${place}'], absent: gone}"
+        )
+        + VERBS
+    )
+    failed = JobStatus(JobState.FAILED, "F")
+
+    def job(code: int) -> Job:
+        return Job("pf-1", {"place": str(code)}, "test", id="1")
+
+    async def scenario() -> None:
+        assert await driver.explain(job(0), failed) == JobStatus(JobState.FAILED, "F", "OOM")
+        assert await driver.explain(job(1), failed) == failed
+        assert await driver.explain(job(0), JobStatus(JobState.SUCCEEDED)) == JobStatus(JobState.SUCCEEDED)
+        assert (await driver.logs(job(0)), await driver.logs(job(1))) == ("last words", "")
+        assert await driver.cleanup(job(0)) == ""
+        assert (await driver.cleanup(job(1))).endswith("\n    no room")
+        assert await driver.cancel(job(0), 0) == (False, "")
+        gone, said = await driver.cancel(job(1), 0)
+        assert gone
+        assert said.endswith("\n    gone")
+
+    asyncio.run(scenario())
+
+
+def test_secrets_are_not_in_what_is_said(tmp_path: Path) -> None:
+    job = a_job(tmp_path, env={"API_TOKEN": "very-secret-value"})
+    (tmp_path / "submit").write_text("echo very-secret-value >&2; exit 1")
+    with pytest.raises(SubmitError) as error:
+        asyncio.run(driver_of(SUBMIT).submit(job))
+
+    assert "very-secret-value" not in str(error.value)
+    assert os.linesep + "    ********" in str(error.value)

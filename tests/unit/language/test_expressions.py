@@ -1,0 +1,232 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from generic_worker.errors import VariableError
+from generic_worker.language.expressions import ExpressionError, compile_text
+from generic_worker.language.structures import names_in, render_document, render_structure, render_words
+
+VALUES: dict[str, Any] = {
+    "one": "1 one",
+    "absent": None,
+    "number": 4,
+    "half": 0.5,
+    "yes": True,
+    "few": ["a", "b c"],
+    "nothing": [],
+    "labels": {"team": "x", "cost": "y=1"},
+    "aws": {"key": "k", "token": None},
+    "tricky": "${one} {{ one }} $${one}",
+}
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [
+        ("plain", ["plain"]),
+        ("", [""]),
+        ("${one}", ["1 one"]),
+        ("--x=${one}", ["--x=1 one"]),
+        ("${one}${number}", ["1 one4"]),
+        ("${number}", ["4"]),
+        ("${half}", ["0.5"]),
+        ("${yes}", ["true"]),
+        ("${few}", ["a", "b c"]),
+        ("--x=${few}!", ["--x=a!", "--x=b c!"]),
+        ("${nothing}", []),
+        ("--x=${nothing}", []),
+        ("${few | join(',')}", ["a,b c"]),
+        ("${labels | names}", ["team", "cost"]),
+        ("${labels | pairs}", ["team=x", "cost=y=1"]),
+        ("${labels | pairs(':')}", ["team:x", "cost:y=1"]),
+        ("${'a \"b c\"' | words}", ["a", "b c"]),
+        ("${labels | json}", ['{"team": "x", "cost": "y=1"}']),
+        ("${labels | tojson}", ['{"team": "x", "cost": "y=1"}']),
+        ("${(labels | tojson) + '<'}", ['{"team": "x", "cost": "y=1"}<']),
+        ("${labels.team}", ["x"]),
+        ("${few | map('upper')}", ["A", "B C"]),
+        ("${labels.keys()}", ["team", "cost"]),
+        ("${few[0]}", ["a"]),
+        ("${number + 1}", ["5"]),
+        ("${'big' if number > 3 else 'small'}", ["big"]),
+        ("${{'a': one}['a']}", ["1 one"]),
+        ("${one | default('}')}", ["1 one"]),
+        ("$${one}", ["${one}"]),
+        ("a$b $ {one}", ["a$b $ {one}"]),
+        ("${tricky}", ["${one} {{ one }} $${one}"]),
+    ],
+)
+def test_a_word_becomes_words(word: str, expected: list[str]) -> None:
+    assert render_words([word], VALUES) == expected
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "${absent}",
+        "--x=${absent}",
+        "${absent}${one}",
+        "${absent | upper}",
+        "${absent ~ 'x'}",
+        "${absent + 'x'}",
+        "${'x' + absent}",
+        "${absent > 3}",
+        "${absent[0]}",
+        "${-absent}",
+        "${absent.field}",
+        "${absent == 'x'}",
+        "${one if absent}",
+        "${absent or absent}",
+        "${[absent]}",
+        "${absent | join(',')}",
+        "${aws.token}",
+        "${missing}",
+    ],
+)
+def test_a_word_with_a_null_is_dropped(word: str) -> None:
+    assert render_words([word, "next"], VALUES) == ["next"]
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [
+        ("${absent | default('d')}", ["d"]),
+        ("${absent or 'd'}", ["d"]),
+        ("${'set' if absent else 'unset'}", ["unset"]),
+        ("${[absent, one] | select | join('/')}", ["1 one"]),
+        ("${[absent, one]}", ["1 one"]),
+        ("${'x' if absent is defined else 'y'}", ["y"]),
+    ],
+)
+def test_a_null_can_be_replaced(word: str, expected: list[str]) -> None:
+    assert render_words([word], VALUES) == expected
+
+
+@pytest.mark.parametrize(
+    ("group", "expected"),
+    [
+        (["-p", "${one}"], ["-p", "1 one"]),
+        (["-p", "${absent}"], []),
+        (["-p", "${nothing}"], []),
+        (["-p", "${few}"], ["-p", "a", "b c"]),
+        ([], []),
+    ],
+)
+def test_a_group_is_dropped_whole(group: list[str], expected: list[str]) -> None:
+    assert render_words(["x", group], VALUES) == ["x", *expected]
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("${labels}", "${labels} is a mapping where text is needed: write ${labels | json}, or use a part of it."),
+        ("${few}-${few}", "${few}-${few}: two lists in one word: join one of them, as in ${x | join(',')}."),
+        ("${number.x}", "${number.x} cannot be worked out: 'int object' has no attribute 'x'"),
+        ("${aws.tokn}", "${aws.tokn} cannot be worked out: 'dict object' has no attribute 'tokn'"),
+        ("${one + 1}", '${one + 1} cannot be worked out: can only concatenate str (not "int") to str'),
+        ("${number / 0}", "${number / 0} cannot be worked out: division by zero"),
+        ("${number | words}", "${number | words} cannot be worked out: 'int' object has no attribute 'read'"),
+        ('${"it\'s" | words}', '${"it\'s" | words}: the text cannot be split into words: No closing quotation.'),
+        (
+            "${one.__class__}",
+            "${one.__class__} cannot be worked out: access to attribute '__class__' of 'str' object is unsafe.",
+        ),
+    ],
+)
+def test_a_value_that_does_not_suit_is_refused(word: str, message: str) -> None:
+    with pytest.raises(VariableError) as caught:
+        render_words([word], VALUES)
+
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a ${one", "'${one' has no closing brace. Write $${ for a literal ${."),
+        ("${one | join(", "'${one | join(' has no closing brace. Write $${ for a literal ${."),
+        ("${}", "'${}' is not an expression: it is empty."),
+        ("${one two}", "'${one two}' is not an expression: it goes on where it should end."),
+        ("${one | joim}", "'${one | joim}' is not an expression: there is no filter 'joim'. Did you mean 'join'?"),
+        ("${one | zzz}", "'${one | zzz}' is not an expression: there is no filter 'zzz'."),
+        ("${{one}}", "'${{one}}' is not an expression: one pair of braces is enough. Write ${one}."),
+        (
+            "${one:-two}",
+            "'${one:-two}' is not an expression: that is the shell's way. Write ${one | default('two')}.",
+        ),
+        ("${% if one %}", "'${% if one %}' is not an expression: unexpected '%'."),
+        ("${" + 80 * "x" + " y}", "'${" + 60 * "x" + "...}' is not an expression: it goes on where it should end."),
+    ],
+)
+def test_what_is_no_expression_is_refused(text: str, message: str) -> None:
+    with pytest.raises(ExpressionError) as caught:
+        compile_text(text)
+
+    assert str(caught.value) == message
+
+
+def test_jinja_names_are_names_like_others() -> None:
+    assert names_in("${range} ${dict} ${namespace}") == {"range", "dict", "namespace"}
+    assert render_words(["${range}"], {"range": "1-4"}) == ["1-4"]
+
+
+def test_names_are_found_in_structures_and_not_in_keys() -> None:
+    structure = {"${key}": ["${one | default(two)}", {"a": "x${three}", "b": 4, "c": None}], "d": "$${four}"}
+
+    assert names_in(structure) == {"one", "two", "three"}
+
+
+def test_a_structure_keeps_types_and_leaves_out_what_is_null() -> None:
+    structure = {
+        "a": "${number}",
+        "b": "x${number}",
+        "c": ["${few}", "${absent}", "z", None, ["${few}"]],
+        "d": {"e": "${absent}", "f": None, "g": "${labels}"},
+        "h": 1.5,
+        "i": "${yes}",
+        "${one}": "key",
+        "j": "${absent}!",
+    }
+
+    assert render_structure(structure, VALUES) == {
+        "a": 4,
+        "b": "x4",
+        "c": ["a", "b c", "z", None, ["a", "b c"]],
+        "d": {"f": None, "g": {"team": "x", "cost": "y=1"}},
+        "h": 1.5,
+        "i": True,
+        "${one}": "key",
+    }
+
+
+def test_a_list_inside_text_of_a_structure_is_refused() -> None:
+    with pytest.raises(VariableError) as caught:
+        render_structure({"a": "x${few}"}, VALUES)
+
+    assert str(caught.value) == "${few} is a list inside text: write ${few | join(',')}."
+
+
+@pytest.mark.parametrize(
+    ("document", "expected"),
+    [
+        (None, ""),
+        ("", ""),
+        ("a ${one}\n${absent}|\n", "a 1 one\n|\n"),
+        ("${absent}", ""),
+        ("${one}", "1 one"),
+        ("${labels}", '{"team": "x", "cost": "y=1"}'),
+        ("${few}", '["a", "b c"]'),
+        ("${number}", "4"),
+        ({"a": "${tricky}"}, json.dumps({"a": VALUES["tricky"]})),
+        ([], "[]"),
+    ],
+)
+def test_a_document_is_text_or_json(document: object, expected: str) -> None:
+    assert render_document(document, VALUES) == expected
+
+
+def test_a_template_shows_itself_as_it_was_written() -> None:
+    assert str(compile_text("a ${ one | upper } b")) == "a ${one | upper} b"

@@ -1,0 +1,127 @@
+import asyncio
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+import httpx
+import pytest
+from prefect.client.schemas.objects import FlowRun
+from prefect.exceptions import ObjectNotFound
+from prefect.states import (
+    AwaitingRetry,
+    Cancelling,
+    Completed,
+    Crashed,
+    Paused,
+    Pending,
+    Running,
+    Scheduled,
+    Suspended,
+)
+
+from generic_worker.worker.flow_runs import is_active, is_outdated, is_passing, job_key, patiently
+
+REQUEST = httpx.Request("GET", "http://api")
+
+
+def http_error(code):
+    return httpx.HTTPStatusError("no", request=REQUEST, response=httpx.Response(code, request=REQUEST))
+
+
+@pytest.mark.parametrize(
+    "error", [http_error(503), http_error(429), httpx.ConnectError("down"), httpx.ReadTimeout("slow")]
+)
+def test_a_busy_or_absent_api_passes(error):
+    assert is_passing(error)
+
+
+@pytest.mark.parametrize("error", [http_error(404), http_error(422), ValueError("ours")])
+def test_what_is_wrong_with_the_call_itself_does_not_pass(error):
+    assert not is_passing(error)
+
+
+def test_a_call_is_made_again_until_the_api_answers():
+    answers = iter([http_error(503), httpx.ConnectError("down")])
+
+    async def call():
+        error = next(answers, None)
+        if error is not None:
+            raise error
+        return "done"
+
+    assert asyncio.run(patiently(call)) == "done"
+
+
+def test_a_call_that_cannot_succeed_is_made_once():
+    calls = []
+
+    async def call():
+        calls.append(1)
+        raise ObjectNotFound(http_error(404))
+
+    with pytest.raises(ObjectNotFound):
+        asyncio.run(patiently(call))
+    assert calls == [1]
+
+
+@pytest.mark.parametrize(
+    ("state", "active"),
+    [
+        (Pending(), True),
+        (Running(), True),
+        (Cancelling(), True),
+        (Paused(), False),
+        (Suspended(), False),
+        (AwaitingRetry(), False),
+        (Completed(), False),
+        (Crashed(), False),
+        (None, False),
+    ],
+)
+def test_a_run_that_was_paused_or_rescheduled_does_not_count_on_its_infrastructure(state, active):
+    assert active == is_active(FlowRun(flow_id="00000000-0000-0000-0000-000000000001", state=state))
+
+
+def a_run(state):
+    return FlowRun(id=UUID(int=7), flow_id=uuid4(), state=state, state_id=state.id)
+
+
+def test_a_jobs_key_is_short_and_plain_and_each_attempt_has_its_own():
+    first, second = Scheduled(), Scheduled()
+
+    assert job_key(a_run(first)) == f"pf-{UUID(int=7).hex}-{first.id.hex[-6:]}"
+    assert len(job_key(a_run(first))) <= 63
+    assert job_key(a_run(first)) != job_key(a_run(second))
+
+
+@pytest.mark.parametrize(
+    ("seen", "names", "outdated"),
+    [
+        (0, "Scheduled Pending Running", False),
+        (0, "Scheduled Late Late Pending Running", False),
+        (2, "Scheduled Late Late Pending Running", False),
+        (1, "Scheduled AwaitingConcurrencySlot Pending Running", False),
+        (0, "Scheduled Pending Running AwaitingRetry Running AwaitingRetry Running", False),  # it retries by itself
+        (0, "Scheduled Pending Running Suspended Resuming", False),  # nobody has picked it up again
+        (0, "Scheduled Pending Running Suspended Resuming Pending", True),
+        (0, "Scheduled Pending Running Crashed AwaitingRetry Pending Running", True),
+        (0, "Scheduled Pending Scheduled Late Pending", True),  # it was handed back
+        (2, "Scheduled Pending Scheduled Late Pending", False),
+        (1, "Scheduled Pending Running", False),  # it was submitted by hand
+        (1, "Scheduled Pending Running Suspended Resuming Pending", True),
+        (None, "Scheduled Pending Scheduled Pending", False),  # its state is not on record
+    ],
+)
+def test_a_job_is_outdated_once_its_run_was_picked_up_again(seen, names, outdated):
+    kinds = {
+        "Pending": Pending,
+        "Running": Running,
+        "Suspended": Suspended,
+        "Crashed": Crashed,
+        "AwaitingRetry": AwaitingRetry,
+    }
+    states = [kinds[name]() if name in kinds else Scheduled(name=name) for name in names.split()]
+    for number, state in enumerate(states):
+        state.timestamp += timedelta(seconds=number)
+    key = job_key(a_run(Scheduled() if seen is None else states[seen]))
+
+    assert outdated == is_outdated(key, reversed(states))
