@@ -1,5 +1,5 @@
 """`python -m generic_worker.cli`: the same as `generic-worker`."""
 
-from generic_worker.cli.app import main
+from generic_worker.cli.main import main
 
 main()

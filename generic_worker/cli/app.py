@@ -1,29 +1,23 @@
-"""The `generic-worker` command: reads its arguments, has the work done, prints, and exits.
+"""What `generic-worker` can do: a function for each command, which has the work done and prints.
 
-Exit codes: 0 fine, 1 the recipe is wrong, 2 the call is wrong, 3 a defect of this program, 130 interrupted. Results
-are on standard output, messages on standard error. What needs Prefect is loaded only when it is asked for.
+What needs Prefect is loaded only when it is asked for.
 """
 
 from __future__ import annotations
 
-import io
 import json
-import os
-import platform
 import re
 import sys
-import traceback
 from dataclasses import replace
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path  # noqa: TC003 - cyclopts reads the annotations
 from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, Parameter
 
 from generic_worker import __version__
 from generic_worker.cli import reports
-from generic_worker.errors import GenericWorkerError, RecipeError, VariableError
+from generic_worker.errors import GenericWorkerError, RecipeError
 from generic_worker.jobs.preflight import missing_programs
 from generic_worker.language.json_schema import language_schema
 from generic_worker.library import examples, recipe_warnings
@@ -31,11 +25,9 @@ from generic_worker.library.loading import example, found_recipes, load, locate
 from generic_worker.library.template import base_job_template, checked_variables
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from generic_worker.library.loading import Loaded
 
-OK, WRONG_RECIPE, WRONG_CALL, DEFECT, INTERRUPTED, UNREAD = 0, 1, 2, 3, 130, 141
+OK, WRONG_RECIPE, WRONG_CALL = 0, 1, 2
 
 app = App(name="generic-worker", help="Write, check and try recipes for the generic worker.", version=__version__)
 
@@ -47,7 +39,7 @@ Assignments = Annotated[
     Parameter(name="--set", negative="", help="name=value: a variable, env.NAME, labels.NAME, name or command."),
 ]
 
-_STDIN = "<stdin>"
+STDIN = "<stdin>"
 """What stands for `-`, which the parser would take for an option."""
 
 
@@ -55,56 +47,9 @@ class CallError(GenericWorkerError):
     """The call is wrong; its text says what to write instead."""
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command and exit."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # what a terminal cannot show is no reason to fail
-            stream.reconfigure(errors="backslashreplace")
-    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
-
-
-def run(arguments: Sequence[str]) -> int:
-    """Run the command; returns its exit code."""
-    try:
-        return _run(arguments)
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    except BrokenPipeError:  # `generic-worker schema | head`: nobody reads any more
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return UNREAD
-    except Exception:  # noqa: BLE001 - whatever it is, it is a defect of ours
-        traceback.print_exc()
-        _say(f"This is a defect of prefect-generic-worker. Report it with the lines above and: {_versions()}.")
-        return DEFECT
-
-
-def _run(arguments: Sequence[str]) -> int:
-    try:
-        tokens = [_STDIN if argument == "-" else argument for argument in arguments]
-        command, bound, _ = app.parse_args(tokens, exit_on_error=False, print_error=False)
-    except CycloptsError as error:
-        said = re.sub(r"\s*Available commands: .*", "", str(error), flags=re.DOTALL)
-        _say(f"{said.rstrip('.?')}{'?' if said.endswith('?') else '.'} See: generic-worker --help")
-        return WRONG_CALL
-    try:
-        code = command(*bound.args, **bound.kwargs)
-    except (CallError, VariableError) as error:
-        _say(str(error))
-        return WRONG_CALL
-    except RecipeError as error:
-        _say(str(error))
-        return WRONG_RECIPE
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        _say(f"{error.filename}: {error.strerror}.")
-        return WRONG_CALL
-    sys.stdout.flush()
-    return code if isinstance(code, int) else OK
-
-
-def _say(message: str) -> None:
-    print(message, file=sys.stderr)  # noqa: T201 - for people, beside the results
+def say(message: str) -> None:
+    """Print a message for people, beside the results."""
+    print(message, file=sys.stderr)  # noqa: T201
 
 
 def _print(result: str) -> None:
@@ -113,16 +58,6 @@ def _print(result: str) -> None:
 
 def _print_json(data: object) -> None:
     _print(json.dumps(data, indent=2))
-
-
-def _versions() -> str:
-    found = [f"prefect-generic-worker {__version__}"]
-    for name in ("prefect", "pydantic", "cyclopts"):
-        try:
-            found.append(f"{name} {version(name)}")
-        except PackageNotFoundError:
-            found.append(f"{name} is not installed")
-    return ", ".join([*found, f"Python {platform.python_version()}", platform.platform()])
 
 
 def _located(reference: str) -> Path:
@@ -137,12 +72,12 @@ def _standard_input() -> str:
     try:
         return sys.stdin.buffer.read().decode()
     except UnicodeDecodeError as error:
-        raise CallError(f"{_STDIN}: is not UTF-8 text: {error.reason}.") from None
+        raise CallError(f"{STDIN}: is not UTF-8 text: {error.reason}.") from None
 
 
 def _load(reference: str) -> Loaded:
-    if reference == _STDIN:
-        return load(f"{_standard_input()}\n", _STDIN)
+    if reference == STDIN:
+        return load(f"{_standard_input()}\n", STDIN)
     path = _located(reference)
     return load(reference if "/" in reference else str(path))
 
@@ -160,9 +95,7 @@ def show(recipe: Reference, /, *, as_json: Json = False) -> None:
     if as_json:
         _print_json(_load(recipe).data)
     else:
-        _print(
-            _standard_input() if recipe == _STDIN else _located(recipe).read_text(encoding="utf-8", errors="replace")
-        )
+        _print(_standard_input() if recipe == STDIN else _located(recipe).read_text(encoding="utf-8", errors="replace"))
 
 
 @app.command
@@ -177,7 +110,7 @@ def _check(reference: str) -> int:
     try:
         loaded = _load(reference)
     except CallError as error:
-        _say(str(error))
+        say(str(error))
         return WRONG_CALL
     except RecipeError as error:
         _print(str(error))
@@ -226,7 +159,7 @@ def parse(  # noqa: PLR0913 - an option each
     as_json: Json = False,
 ) -> None:
     """Show what the worker would understand of a command's output, which is read from standard input."""
-    if recipe == _STDIN:
+    if recipe == STDIN:
         raise CallError("parse: standard input is the command's output. Give the recipe by its name or path.")
     loaded = _load(recipe)
     readable = examples.readable(loaded.recipe)
@@ -234,7 +167,7 @@ def parse(  # noqa: PLR0913 - an option each
     if command is None:
         raise CallError(f"parse: no output of {verb!r} is read. Write {', '.join(readable)}.")
     if sys.stdin.isatty():
-        _say("Paste the command's output, and end it with Ctrl-D.")
+        say("Paste the command's output, and end it with Ctrl-D.")
     stdout = sys.stdin.buffer.read().decode(errors="replace")
     errors = stderr.read_bytes().decode(errors="replace") if stderr else ""
     output = examples.printed(loaded.recipe, stdout, errors, exit_code)
@@ -301,7 +234,7 @@ def template(
     loaded = _load(recipe)
     name = loaded.recipe.name
     if name_only and name not in found_recipes():
-        _say(f"No recipe has the name {name!r} here. The workers need a file {name}.yaml in GENERIC_WORKER_RECIPES.")
+        say(f"No recipe has the name {name!r} here. The workers need a file {name}.yaml in GENERIC_WORKER_RECIPES.")
     _print_json(base_job_template(loaded, name_only=name_only))
 
 
@@ -323,7 +256,7 @@ def new(
         raise CallError(f"new: {name!r} is no name. Write lower case letters, digits and dashes, a letter first.")
     text = example("skeleton").read_text(encoding="utf-8")
     text = text.replace("name: skeleton\n", f"name: {name}\n").replace("=../recipe.schema.json", "=recipe.schema.json")
-    if output is None or str(output) == _STDIN:
+    if output is None or str(output) == STDIN:
         _print(text)
         return
     try:
@@ -331,7 +264,7 @@ def new(
             file.write(text)
     except FileExistsError:
         raise CallError(f"new: {output} exists, and stays as it is. Choose another file.") from None
-    _say(f"Wrote {output}. Next: generic-worker check {output}")
+    say(f"Wrote {output}. Next: generic-worker check {output}")
 
 
 @app.command

@@ -162,16 +162,16 @@ class JobLister:
 
 async def _fill(driver: Driver, rows: Mapping[Job, Row], troubles: list[str]) -> None:
     """Complete the rows of one recipe with what the infrastructure says."""
-    nameless = [job for job in rows if not job.id]
-    if nameless and driver.recipe.find is not None:
-        found, unsure = await driver.find(nameless)
-        for job in nameless:
+    without_id = [job for job in rows if not job.id]
+    if without_id and driver.recipe.find is not None:
+        found, unsure = await driver.find(without_id)
+        for job in without_id:
             rows[job].job = job.id
             if job in unsure:
                 rows[job].state = "unknown"
         troubles += list(dict.fromkeys(unsure.values()))
-        nameless = [job for job in nameless if job not in found]
-    asked = [job for job in rows if job not in nameless]
+        without_id = [job for job in without_id if job not in found]
+    asked = [job for job in rows if job not in without_id]
     report = await driver.status(asked)
     if report.trouble:
         troubles.append(report.trouble)

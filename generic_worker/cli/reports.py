@@ -12,7 +12,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from generic_worker.commands.rendering import host_values, job_values, mask, render, render_files, secrets
+from generic_worker.commands.masking import mask, secrets
+from generic_worker.commands.rendering import host_values, job_values, render, render_files
 from generic_worker.errors import RecipeError, VariableError
 from generic_worker.language.operations import Explain, Find, Status, Submit
 from generic_worker.library.examples import named_operations, read_explain, read_find, read_status, read_submit

@@ -1,11 +1,10 @@
 """An operation of a recipe and a job's values in, the exact command out: arguments, standard input, environment.
 
-Nothing is run here. This is where secrets are kept out of argument vectors, and values out of shell syntax.
+Nothing is run here. This is where values are kept out of shell syntax.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shlex
@@ -14,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from generic_worker.commands.masking import marked, refuse_secrets, texts_in
 from generic_worker.commands.programs import Command
 from generic_worker.errors import VariableError
 from generic_worker.language.expressions import compile_text
@@ -21,7 +21,7 @@ from generic_worker.language.job_script import assignment, job_script, shell_nam
 from generic_worker.language.structures import names_in, render_document, render_structure, render_words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from generic_worker.language.operations import Operation
     from generic_worker.language.recipe import Recipe
@@ -38,36 +38,12 @@ _HOST_VARIABLE_RE = re.compile(
 A deployment sets them for its job, not for us.
 """
 
-_SECRET_WORDS = frozenset({
-    "auth", "connection", "cookie", "credential", "credentials", "dsn", "headers", "key", "keys", "pass", "passphrase",
-    "passwd", "password", "pat", "private", "pwd", "secret", "secrets", "signature", "token", "tokens",
-})  # fmt: skip
-_SECRET_END_RE = re.compile(r".*(apikey|accesskey|credentials?|passphrase|passw(or)?d|secret|secretkey|token)")
-_HARMLESS_WORDS = frozenset({
-    "account", "arn", "bucket", "cluster", "database", "domain", "email", "endpoint", "host", "hostname", "id",
-    "location", "name", "namespace", "organization", "path", "port", "profile", "project", "region", "role", "tenant",
-    "type", "uri", "url", "user", "username", "version", "zone",
-})  # fmt: skip
-_SECRET_URL_RE = re.compile(r"://[^/@\s]*:([^/@\s]+)@")
 _SURROGATE_RE = re.compile("[\ud800-\udfff]")
-_SHORTEST_SECRET = 8
-"""Characters. What is shorter keeps nothing safe, and is in too many words."""
-
 _FAR_SIDE = (
     'eval "$(IFS= read -r n && dd bs=1 count="$n" 2>/dev/null)"; '
     'echo "generic-worker: no standard input arrived: via has to pass it on, as docker exec -i does" >&2; exit 125'
 )
 """What sets the environment behind a transport that passes none: its text comes first on standard input."""
-
-
-class _Credentials(dict[str, Any]):
-    """A block's values: they are secret, but for those whose names say that they are not."""
-
-
-class _Password(str):
-    """The value of a variable whose schema says that it is a password."""
-
-    __slots__ = ()
 
 
 def worker_host() -> str:
@@ -93,7 +69,7 @@ def host_values(recipe: Recipe, variables: Mapping[str, Any]) -> dict[str, Any]:
     """
     refuse_unfit(variables)
     return {
-        **{name: None if value == "" else _marked(recipe, name, value) for name, value in variables.items()},
+        **{name: None if value == "" else marked(recipe, name, value) for name, value in variables.items()},
         "worker_host": worker_host(),
         "worker_bin": str(Path(sys.executable).parent),
         "jobs_dir": str(jobs_directory(recipe)),
@@ -123,31 +99,12 @@ def refuse_unfit(values: Mapping[str, Any]) -> None:
     Raises:
         VariableError: With the name of the value.
     """
-    for path, text in _texts("", values):
+    for path, text in texts_in("", values):
         name = ascii(path)[1:-1]
         if "\0" in path + text:
             raise VariableError(f"{name}: the value has a NUL character, which no command or environment can hold.")
         if _SURROGATE_RE.search(path + text):
             raise VariableError(f"{name}: the value has half of a character (a lone surrogate), which is not text.")
-
-
-def _texts(path: str, value: Any) -> Iterator[tuple[str, str]]:  # noqa: ANN401
-    """Every text in a value, with where it is."""
-    if isinstance(value, str):
-        yield path, value
-    elif isinstance(value, dict):
-        for name, item in value.items():
-            yield from _texts(f"{path}.{name}" if path else name, item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _texts(path, item)
-
-
-def _marked(recipe: Recipe, name: str, value: Any) -> Any:  # noqa: ANN401
-    """A value with a type that says that it is secret, if it is."""
-    if name in recipe.blocks and isinstance(value, dict):
-        return _Credentials(value)
-    return _Password(value) if name in recipe.passwords and isinstance(value, str) else value
 
 
 def uses_directory(recipe: Recipe) -> bool:
@@ -197,7 +154,8 @@ def render(recipe: Recipe, operation: Operation, values: Mapping[str, Any]) -> C
     stdin = render_document(operation.stdin, with_script(recipe, values, operation.stdin))
     environment |= variables
     near = render_words(recipe.via.run, values) if recipe.via else []
-    _refuse_secrets(recipe, operation, [*near, *argv], values)
+    verb = next((str(path[0]) for path, known in recipe.operations() if known is operation), "a command")
+    refuse_secrets(verb, [*near, *argv], values)
     if recipe.via:
         if environment:
             argv = ["/bin/sh", "-c", _FAR_SIDE, "sh", *argv]
@@ -231,61 +189,3 @@ def _assignments(environment: Mapping[str, str]) -> str:
     exports = "".join(f"export {assignment(name, value)}\n" for name, value in environment.items())
     text = f'{exports}exec "$@"\n'
     return f"{len(text.encode())}\n{text}"
-
-
-def secrets(values: Mapping[str, Any]) -> dict[str, str]:
-    """The values that must not be shown, to the name that each has: of `env`, of credentials, and passwords."""
-    return {value: name for name, value in _secrets(values) if len(value) >= _SHORTEST_SECRET}
-
-
-def _secrets(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    for name, value in values.items():
-        if isinstance(value, _Password):
-            yield name, str(value)
-        if isinstance(value, dict) and name != "labels":
-            strict = isinstance(value, _Credentials)
-            for path, text in _texts(name, value):
-                field = path.rsplit(".", 1)[-1]
-                if is_secret_field(field) if strict else is_secret_name(field) or _SECRET_URL_RE.search(text):
-                    yield path, text
-
-
-def is_secret_name(name: str) -> bool:
-    """Whether a name is that of a secret, as `API_KEY` or `dbPassword` are."""
-    words = re.split(r"[^a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())
-    return any(word in _SECRET_WORDS or _SECRET_END_RE.fullmatch(word) for word in words)
-
-
-def is_secret_field(name: str) -> bool:
-    """Whether a field of a credentials block is a secret: all are, but for those whose names say that they are not."""
-    return is_secret_name(name) or _HARMLESS_WORDS.isdisjoint(re.split(r"[^a-z]+", name.lower()))
-
-
-def mask(text: str, values: Mapping[str, Any]) -> str:
-    """A text without the secrets of a job, fit for logs and error messages."""
-    for form in sorted({form for value in secrets(values) for form in _forms(value)}, key=len, reverse=True):
-        text = text.replace(form, "********")
-    return text
-
-
-def _forms(value: str) -> Iterator[str]:
-    """What a program may print of a secret: itself, quoted in some way, a line of it, the password in an address."""
-    parts = [value, *(line.strip() for line in value.splitlines()), *_SECRET_URL_RE.findall(value)]
-    for part in parts:
-        if len(part) >= _SHORTEST_SECRET:
-            yield from (
-                part,
-                json.dumps(part)[1:-1],
-                repr(part)[1:-1],
-                shlex.quote(part).removeprefix("'").removesuffix("'"),
-            )
-
-
-def _refuse_secrets(recipe: Recipe, operation: Operation, argv: list[str], values: Mapping[str, Any]) -> None:
-    for value, name in secrets(values).items():
-        if any(value in word for word in argv):
-            verb = next((str(path[0]) for path, known in recipe.operations() if known is operation), "a command")
-            raise VariableError(
-                f"{verb}: its command line would hold the value of {name}, for every user of the host to see. Pass it "
-                "through stdin, files or the recipe's env."
-            )

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 from generic_worker.job import UNKNOWN, JobStatus
 
 if TYPE_CHECKING:
-    from generic_worker.jobs.watcher import Watch, Watcher
+    from generic_worker.jobs.watcher import Watcher
+    from generic_worker.jobs.watches import Watch
 
-_FRESH = 30.0
+_IDENTITY_SECONDS = 30.0
 """Seconds for which an answer that the job is alive, or its submission, stands for its identity."""
-_BRIEFEST = 1.0
+_SHORTEST_GRACE = 1.0
 """Seconds that a step is given at least: an end is not noticed sooner."""
 
 
@@ -21,7 +22,7 @@ def _is_ours(watch: Watch) -> bool:
     """Whether the id is certain to be this job's now. One that may be another's is left alone."""
     if watch.foreign or watch.absences:
         return False
-    return time.monotonic() - max(watch.seen, watch.job.born) < _FRESH
+    return time.monotonic() - max(watch.seen, watch.job.born) < _IDENTITY_SECONDS
 
 
 async def _ended_within(watch: Watch, seconds: float) -> bool:
@@ -57,7 +58,7 @@ async def end_job(watcher: Watcher, watch: Watch, patience: float | None = None)
             told = min(step, last)
             watcher.tell(watch, f"Cancelling: {said}")
         was_silent = watch.silent
-        if await _ended_within(watch, max(policy.grace, _BRIEFEST)):
+        if await _ended_within(watch, max(policy.grace, _SHORTEST_GRACE)):
             return watch.ended.result()
         if not (said and (was_silent or watch.silent)):  # it met a dead infrastructure: it has not been taken
             step += 1

@@ -6,12 +6,10 @@ It knows nothing of Prefect, and decides nothing: when to ask and what follows i
 from __future__ import annotations
 
 import asyncio
-import shutil
 import sys
 import time
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from generic_worker.answers.conclusions import (
@@ -23,9 +21,11 @@ from generic_worker.answers.conclusions import (
     submit_answer,
 )
 from generic_worker.answers.records import Printed
-from generic_worker.commands.rendering import mask, render, render_files, used_names, uses_directory
-from generic_worker.errors import CommandError, GenericWorkerError
+from generic_worker.commands.masking import mask
+from generic_worker.commands.rendering import render, used_names, uses_directory
+from generic_worker.errors import GenericWorkerError
 from generic_worker.job import ABSENT, UNKNOWN, Job, JobState, JobStatus
+from generic_worker.jobs.directory import prepare_directory, remove_directory
 from generic_worker.jobs.submission import submit_job
 from generic_worker.language.expressions import compile_text
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _LARGE = 50_000
-"""Characters of output that are read in a thread: reading more would stop the worker's heart."""
+"""Characters of output that are read in a thread: reading more takes so long that the event loop would stand still."""
 
 
 @dataclass(slots=True)
@@ -100,7 +100,8 @@ class Driver:
         Raises:
             GenericWorkerError: There is no job, or nobody can say whether there is (`SubmitError.ambiguous`).
         """
-        self._prepare_directory(job)
+        if self._uses_directory:
+            prepare_directory(self.recipe, job.values)
         await submit_job(self, job, stop, permit)
 
     async def try_submit(self, job: Job, permit: Permit | None = None) -> tuple[str, str]:
@@ -249,21 +250,7 @@ class Driver:
     def discard(self, job: Job) -> None:
         """Remove the job's private directory."""
         if self._uses_directory:
-            shutil.rmtree(job.values["job_dir"], ignore_errors=True)
-
-    def _prepare_directory(self, job: Job) -> None:
-        """Make the job's private directory and its files; nobody else may read them."""
-        if not self._uses_directory:
-            return
-        directory = Path(job.values["job_dir"])
-        try:
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            for name, content in render_files(self.recipe, job.values).items():
-                path = directory / name
-                path.touch(mode=0o600)
-                path.write_text(content, encoding="utf-8", errors="surrogateescape")
-        except OSError as error:
-            raise CommandError(f"the directory {directory} cannot be written: {error.strerror}.") from error
+            remove_directory(job.values)
 
     def _submitted(self, job: Job) -> dict[str, Any]:
         return {"job_id": job.id, **{f"job_{name}": value for name, value in job.fields.items()}}

@@ -1,4 +1,4 @@
-"""What is doubtful in a recipe that can be used: variables without use, words that may become options, no find."""
+"""Warnings about a recipe that can be used: variables without use, words that may become options, no find."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _FROM_OUTSIDE = frozenset({"job_name", "flow_run_name", "flow_name", "deployment
 
 
 def warnings(source: Source, recipe: Recipe) -> list[Problem]:
-    """What is doubtful in a recipe that can be used."""
+    """What is probably not meant in a recipe that can be used, each with its place."""
     found = [*_unused_variables(recipe), *_option_like(recipe), *_shell_in_words(recipe), *_missing_find(recipe)]
     return sorted(source.problem(path, message) for path, message in found)
 

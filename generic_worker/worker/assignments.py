@@ -29,9 +29,10 @@ if TYPE_CHECKING:
     from generic_worker.job import Job, JobStatus
     from generic_worker.jobs.driver import Driver
     from generic_worker.jobs.submission import Permit
-    from generic_worker.jobs.watcher import Watch, Watcher
+    from generic_worker.jobs.watcher import Watcher
+    from generic_worker.jobs.watches import Watch
 
-_LATE = 10.0
+_ASK_AGAIN = 10.0
 """Seconds after which a submission asks first whether its job is still wanted. Many may be waiting for their turn."""
 
 
@@ -161,7 +162,7 @@ class Assignments:
             nonlocal asked
             if assignment.cancel.is_set():
                 return cancelled
-            if time.time() - asked < _LATE:
+            if time.time() - asked < _ASK_AGAIN:
                 return "go", ""
             flow_run = await flow_runs.read(self._host.client, assignment.flow_run.id)
             asked = time.time()

@@ -1,4 +1,4 @@
-"""What this worker says to Prefect about flow runs, and when it holds its tongue.
+"""What this worker reports to Prefect about flow runs, and when it reports nothing.
 
 A passing failure of the API is waited out: it never decides what becomes of a run.
 """

@@ -41,12 +41,12 @@ _OWNERLESS_AGE = 60.0
 """Seconds for which a run that has no job and no worker of its own must have been so before it is handed back."""
 _FORGOTTEN_AGE = 900.0
 """The same, for a run that another worker may have picked up a moment ago, for all that it says."""
-_BROADEST_LOOK = 600.0
+_UNCLEANED_EVERY = 600.0
 """Seconds between looks for jobs that ended while nobody watched."""
 
 
-class Keeper:
-    """The two loops: a quick one for cancellations, a slow one for everything else.
+class Housekeeping:
+    """Two loops: a quick one for cancellations, a slow one for everything else.
 
     Args:
         host: The worker.
@@ -84,8 +84,8 @@ class Keeper:
         self._logger = logger
         self._looked_for_cancelling = -_CANCEL_RUNNING_EVERY
         self._leases = Leases(host, logger)
-        self._looked_back = -_BROADEST_LOOK
-        self._rounded = asyncio.Event()
+        self._looked_for_uncleaned = -_UNCLEANED_EVERY
+        self._first_round_done = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._ends: set[asyncio.Task[object]] = set()
 
@@ -95,11 +95,11 @@ class Keeper:
         With thousands of runs, or an API that is down, that takes longer than a start may: then it goes on meanwhile.
         """
         self._tasks = [
-            asyncio.create_task(self._loop(self._round, _ROUND_EVERY), name="generic-worker keeper"),
+            asyncio.create_task(self._loop(self._round, _ROUND_EVERY), name="generic-worker housekeeping"),
             asyncio.create_task(self._loop(self._cancel, _CANCEL_EVERY), name="generic-worker cancellations"),
         ]
         with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._rounded.wait(), _FIRST_ROUND)
+            await asyncio.wait_for(self._first_round_done.wait(), _FIRST_ROUND)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -147,19 +147,19 @@ class Keeper:
         try:
             await self._look_after_pool()
         finally:
-            self._rounded.set()
+            self._first_round_done.set()
 
     async def _look_after_pool(self) -> None:
         await self._check_pool()
         await self._look_after_waiting()
         runs = await runs_of_pool(self._host.client, self._pool, ACTIVE, but=self._assignments.ids)
-        strangers = [run for run in runs if not self._is_mine(run.id)]
+        others_runs = [run for run in runs if not self._is_mine(run.id)]
         online = await workers_online(self._host.client, self._pool)
-        abandoned = [run for run in strangers if _is_forgotten(run) or self._is_abandoned(run, online)]
+        abandoned = [run for run in others_runs if _is_forgotten(run) or self._is_abandoned(run, online)]
         await self._take_over(abandoned)
-        if time.monotonic() - self._looked_back > _BROADEST_LOOK:
-            self._looked_back = time.monotonic()
-            self._adopt_new(await self._recovery.cleaned_late(self._host.client, self._pool, online))
+        if time.monotonic() - self._looked_for_uncleaned > _UNCLEANED_EVERY:
+            self._looked_for_uncleaned = time.monotonic()
+            self._adopt_new(await self._recovery.not_cleaned_up(self._host.client, self._pool, online))
 
     async def _take_over(self, abandoned: Sequence[FlowRun]) -> None:
         taken = others = 0

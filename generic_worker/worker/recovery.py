@@ -74,7 +74,7 @@ class Recovery:
         self._is_mine = is_mine
         self._warn = warn
         self._warned: set[str] = set()
-        self._nameless: dict[str, float] = {}
+        self._without_id: dict[str, float] = {}
 
     async def take_over(self, client: PrefectClient, runs: Sequence[FlowRun]) -> tuple[list[Assignment], list[FlowRun]]:
         """Take over abandoned active runs.
@@ -117,7 +117,7 @@ class Recovery:
         reference = JobReference.parse(flow_run.infrastructure_pid)
         return reference is None or await flow_runs.counts_on(client, flow_run.id, reference.key)
 
-    async def cleaned_late(self, client: PrefectClient, pool: str, online: set[str]) -> list[Assignment]:
+    async def not_cleaned_up(self, client: PrefectClient, pool: str, online: set[str]) -> list[Assignment]:
         """Runs that ended by themselves while nobody watched, and whose jobs were not cleaned up."""
         since = cast("DateTime", datetime.now(timezone.utc) - _LOOK_BACK)
         runs = [run for run in await runs_of_pool(client, pool, _ENDED, since) if is_abandoned(run, self._name, online)]
@@ -155,13 +155,13 @@ class Recovery:
         return Assignment(flow_run, job, driver)
 
     async def _locate(
-        self, client: PrefectClient, nameless: Sequence[Assignment]
+        self, client: PrefectClient, without_id: Sequence[Assignment]
     ) -> tuple[list[Assignment], list[FlowRun]]:
         """Look up jobs whose worker died while it submitted them; settle what becomes of those that do not exist."""
         located: list[Assignment] = []
         settled: list[FlowRun] = []
-        for driver in {assignment.driver for assignment in nameless}:
-            group = [assignment for assignment in nameless if assignment.driver is driver]
+        for driver in {assignment.driver for assignment in without_id}:
+            group = [assignment for assignment in without_id if assignment.driver is driver]
             if driver.recipe.find is None:
                 for assignment in group:
                     message = f"The worker stopped while it submitted this run, and {driver.recipe.name} has no find."
@@ -185,7 +185,7 @@ class Recovery:
     def _is_undecided(self, assignment: Assignment) -> bool:
         """Whether a job may be about to appear: the command that submits it outlives a worker that is killed."""
         recipe, now = assignment.driver.recipe, time.monotonic()
-        waited = now - self._nameless.setdefault(assignment.job.key, now)
+        waited = now - self._without_id.setdefault(assignment.job.key, now)
         return waited < recipe.submit.timeout + recipe.policy.visible_after
 
     async def _hand_back(self, client: PrefectClient, flow_run: FlowRun) -> bool:

@@ -15,14 +15,15 @@ if TYPE_CHECKING:
 
     from generic_worker.job import Job, JobStatus
     from generic_worker.jobs.driver import Driver
-    from generic_worker.jobs.watcher import Watch, Watcher
+    from generic_worker.jobs.watcher import Watcher
+    from generic_worker.jobs.watches import Watch
     from generic_worker.worker.configuration import GenericWorkerJobConfiguration
 
 _PATIENCE = 20.0
 """Seconds to wait for an infrastructure to answer; then Prefect asks again later."""
 
 
-async def end_stranger(
+async def end_unwatched_job(
     pid: str,
     configuration: GenericWorkerJobConfiguration,
     driver: Driver,

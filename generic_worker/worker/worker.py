@@ -22,9 +22,9 @@ from generic_worker.library.template import base_job_template
 from generic_worker.worker import flow_runs
 from generic_worker.worker.assignments import Assignment, Assignments
 from generic_worker.worker.configuration import GenericWorkerJobConfiguration, GenericWorkerVariables
-from generic_worker.worker.housekeeping import Keeper
+from generic_worker.worker.housekeeping import Housekeeping
 from generic_worker.worker.recovery import Recovery
-from generic_worker.worker.unwatched_jobs import end_stranger
+from generic_worker.worker.unwatched_jobs import end_unwatched_job
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -65,7 +65,7 @@ class GenericWorker(BaseWorker[GenericWorkerJobConfiguration, GenericWorkerVaria
         self._watcher = Watcher(self._logger)
         self._assignments = Assignments(self, self._watcher)
         self._adopted: set[asyncio.Task[None]] = set()
-        self._watching, self._keeping = contextlib.AsyncExitStack(), contextlib.AsyncExitStack()
+        self._watching, self._kept_up = contextlib.AsyncExitStack(), contextlib.AsyncExitStack()
 
     @classmethod
     def get_default_base_job_template(cls) -> dict[str, Any]:
@@ -79,7 +79,7 @@ class GenericWorker(BaseWorker[GenericWorkerJobConfiguration, GenericWorkerVaria
             await super().__aenter__()
             self._refuse_other_types()
             gc.freeze()  # what has been imported stays: looking through it all again and again stops the event loop
-            await self._keeping.enter_async_context(self._keeper())
+            await self._kept_up.enter_async_context(self._housekeeping())
         except BaseException:
             await self._watching.aclose()
             raise
@@ -89,14 +89,14 @@ class GenericWorker(BaseWorker[GenericWorkerJobConfiguration, GenericWorkerVaria
         """Stop working. The jobs go on: the next worker takes them over."""
         try:
             if any(exc_info):  # it was stopped, and does not wait for its runs; they need the API's client to the last
-                await self._stop_keeping()
+                await self._stop_following()
             await super().__aexit__(*exc_info)
         finally:
-            await self._stop_keeping()
+            await self._stop_following()
             await self._watching.aclose()
 
-    async def _stop_keeping(self) -> None:
-        await self._keeping.aclose()
+    async def _stop_following(self) -> None:
+        await self._kept_up.aclose()
         for task in self._adopted:
             task.cancel()
         await asyncio.gather(*self._adopted, return_exceptions=True)
@@ -107,8 +107,8 @@ class GenericWorker(BaseWorker[GenericWorkerJobConfiguration, GenericWorkerVaria
             found = f"The work pool {self._work_pool_name!r} is of type {self._work_pool.type!r}"
             raise ValueError(f"{found}: start a worker of that type, or make a pool of type {self.type!r}.")
 
-    def _keeper(self) -> Keeper:
-        return Keeper(
+    def _housekeeping(self) -> Housekeeping:
+        return Housekeeping(
             self,
             pool=self._work_pool_name,
             name=self.name,
@@ -124,7 +124,7 @@ class GenericWorker(BaseWorker[GenericWorkerJobConfiguration, GenericWorkerVaria
         return flow_run_id in self._assignments or flow_run_id in self._submitting_flow_run_ids
 
     async def _check_pool(self) -> None:
-        """Say what is wrong with the pool's recipe when it is new to this worker, not at the first run at midnight."""
+        """Say what is wrong with the pool's recipe as soon as this worker sees it, before the first run needs it."""
         if self._work_pool is None:  # the API was down when this worker started
             return
         written = self._work_pool.base_job_template["job_configuration"].get("recipe")
@@ -235,7 +235,7 @@ class GenericWorker(BaseWorker[GenericWorkerJobConfiguration, GenericWorkerVaria
         assignment = next((a for a in self._assignments if reference and a.job.key == reference.key), None)
         if assignment is None:
             driver = self.driver(configuration.loaded_recipe)
-            status = await end_stranger(infrastructure_pid, configuration, driver, self._watcher, self._logger)
+            status = await end_unwatched_job(infrastructure_pid, configuration, driver, self._watcher, self._logger)
         else:
             ended = await self._assignments.end(assignment)
             if ended is None:

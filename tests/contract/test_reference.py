@@ -16,7 +16,7 @@ import pytest
 import yaml
 from jinja2.defaults import DEFAULT_FILTERS
 
-from generic_worker.cli.app import run
+from generic_worker.cli.main import run
 from generic_worker.language import operations, recipe
 from generic_worker.language.filters import FILTERS
 from generic_worker.language.json_schema import language_schema

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from generic_worker.commands.runner import Command, CommandResult
     from generic_worker.job import JobStatus
-    from generic_worker.jobs.watcher import Watch
+    from generic_worker.jobs.watches import Watch
 
 PYTHON = "/usr/bin/python3"
 SCRIPTS = Path(__file__).parent / "backends"

@@ -74,7 +74,8 @@ def test_the_installed_wheel_finds_its_recipes(installed):
         run(
             installed,
             "-c",
-            "import json; from generic_worker.library.loading import found_recipes; print(json.dumps(sorted(found_recipes())))",
+            "import json; from generic_worker.library.loading import found_recipes as found; "
+            "print(json.dumps(sorted(found())))",
         )
     )
 

@@ -36,7 +36,7 @@ _SERVER_PATIENCE = 90.0
 """Seconds that the server has to answer for the first time."""
 
 
-_LAST_BREATH = 0.5
+_TO_END = 0.5
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -126,7 +126,7 @@ def _blamed(service: Service, name: str, home: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        time.sleep(_LAST_BREATH)  # it may be about to end
+        time.sleep(_TO_END)  # it may be about to end
         if not service.alive:
             raise DemoError(f"{ended}\n{_last_lines(home / f'{name}.log')}") from error
         raise

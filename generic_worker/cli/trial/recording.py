@@ -15,18 +15,18 @@ if TYPE_CHECKING:
 
     from generic_worker.commands.runner import Command, CommandResult
 
-_tape: ContextVar[list[CommandResult] | None] = ContextVar("tape", default=None)
+_recorded: ContextVar[list[CommandResult] | None] = ContextVar("recorded", default=None)
 
 
 @contextlib.contextmanager
 def recording() -> Iterator[list[CommandResult]]:
     """What the commands say that are run in this context."""
-    tape: list[CommandResult] = []
-    token = _tape.set(tape)
+    recorded: list[CommandResult] = []
+    token = _recorded.set(recorded)
     try:
-        yield tape
+        yield recorded
     finally:
-        _tape.reset(token)
+        _recorded.reset(token)
 
 
 class Recorder(CommandRunner):
@@ -35,8 +35,8 @@ class Recorder(CommandRunner):
     async def run(self, command: Command) -> CommandResult:
         """Run a command, as a worker would."""
         result = await super().run(command)
-        if (tape := _tape.get()) is not None:
-            tape.append(result)
+        if (recorded := _recorded.get()) is not None:
+            recorded.append(result)
         return result
 
 

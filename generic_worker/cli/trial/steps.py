@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from generic_worker.cli.trial.trial import Trial
     from generic_worker.job import Job
-    from generic_worker.jobs.watcher import Watch
+    from generic_worker.jobs.watches import Watch
 
 _LONG = 120
 """Seconds that a job runs which is to be cancelled. Should that fail, it ends by itself."""
@@ -95,12 +95,12 @@ async def _logs(trial: Trial, job: Job) -> None:
     if trial.recipe.logs is None:
         trial.not_tried(name, "the recipe has no logs")
         return
-    with recording() as tape:
+    with recording() as recorded:
         said = await trial.driver.logs(job)
     if "last words" in said:
         trial.holds(name, "they are shown")
     else:
-        trial.fails(name, "they are not what the job printed", "logs", trial.said(tape, job))
+        trial.fails(name, "they are not what the job printed", "logs", trial.said(recorded, job))
 
 
 async def _environment(trial: Trial, name: str) -> None:
@@ -145,7 +145,7 @@ async def _ignore_term(trial: Trial, name: str) -> None:
 async def _cancel(trial: Trial, name: str, watch: Watch, when: str) -> None:
     patience = max(20.0, 2 * trial.recipe.policy.grace * len(trial.recipe.cancels))
     begin = time.monotonic()
-    with recording() as tape:
+    with recording() as recorded:
         status = await end_job(trial.watcher, watch, patience)
         while status.state.alive and not watch.ended.done() and time.monotonic() - begin < patience:
             await asyncio.wait({watch.ended}, timeout=0.5)
@@ -156,7 +156,7 @@ async def _cancel(trial: Trial, name: str, watch: Watch, when: str) -> None:
         count = len(trial.recipe.cancels)
         steps = "the cancel command" if count == 1 else f"all {count} cancel commands"
         found = f"it is {status} after {steps} and {time.monotonic() - begin:.0f} s"
-        trial.fails(name, found, "cancel", trial.said(tape, watch.job))
+        trial.fails(name, found, "cancel", trial.said(recorded, watch.job))
     else:
         gone = "gone" if status.state is JobState.ABSENT else str(status)
         trial.holds(name, f"{when}; {gone} after {time.monotonic() - begin:.0f} s")
@@ -167,21 +167,21 @@ async def _find(trial: Trial, job: Job) -> None:
     if trial.recipe.find is None:
         trial.not_tried(name, "the recipe has no find")
         return
-    same, stranger = trial.job("true", key=job.key), trial.job("true")
-    with recording() as tape:
-        found, trouble = await trial.driver.find([same, stranger])
+    same, other = trial.job("true", key=job.key), trial.job("true")
+    with recording() as recorded:
+        found, trouble = await trial.driver.find([same, other])
         for _ in range(10):
             if same in found or time.monotonic() - job.born > trial.recipe.policy.visible_after:
                 break
             await asyncio.sleep(trial.recipe.policy.visible_after / 10)
-            found, trouble = await trial.driver.find([same, stranger])
+            found, trouble = await trial.driver.find([same, other])
     problem = next(iter(trouble.values()), "")
-    if stranger in found:
-        problem = f"a key that nobody has is said to be that of {stranger.id}"
+    if other in found:
+        problem = f"a key that nobody has is said to be that of {other.id}"
     elif same not in found or same.id != job.id:
         problem = problem or f"{job.key} should be found as {job.id}, and is {same.id or 'not found'}"
     if problem:
-        trial.fails(name, problem, "find", trial.said(tape[-2:], job))
+        trial.fails(name, problem, "find", trial.said(recorded[-2:], job))
     else:
         trial.holds(name, f"{job.key} is {job.id}, and a key that nobody has is nobody's")
 
@@ -190,16 +190,18 @@ async def _disappear(trial: Trial, name: str) -> None:
     real = next(iter(trial.watches)).id
     ghost = trial.job("true")
     ghost.id, ghost.fields = _other_id(real), dict(next(iter(trial.watches)).fields)
-    with recording() as tape:
+    with recording() as recorded:
         report = await trial.driver.status([ghost])
     status = report.statuses[ghost]
     if status.state is JobState.ABSENT:
         trial.holds(name, f"{ghost.id}, which nobody has, is proven to be absent")
     elif status.state is JobState.UNKNOWN:
         found = f"nothing proves that {ghost.id}, which nobody has, is not there: a lost job's run would never end"
-        trial.fails(name, found, "status", trial.said(tape, ghost))
+        trial.fails(name, found, "status", trial.said(recorded, ghost))
     else:
-        trial.fails(name, f"{ghost.id}, which nobody has, is said to be {status}", "status", trial.said(tape, ghost))
+        trial.fails(
+            name, f"{ghost.id}, which nobody has, is said to be {status}", "status", trial.said(recorded, ghost)
+        )
 
 
 async def _five(trial: Trial, name: str) -> None:
@@ -207,14 +209,14 @@ async def _five(trial: Trial, name: str) -> None:
     watches = await asyncio.gather(*(trial.submit(script) for _ in range(5)))
     await asyncio.sleep(trial.recipe.policy.visible_after)
     jobs = [watch.job for watch in watches]
-    with recording() as tape:
+    with recording() as recorded:
         report = await trial.driver.status(jobs)
     unseen = [job.id for job in jobs if report.statuses[job].state in {JobState.UNKNOWN, JobState.ABSENT}]
     if unseen and not any(watch.ended.done() for watch in watches):
         found = f"of {', '.join(unseen)} nothing was said"
-        trial.fails(name, found, "states" if report.remarks else "status", trial.said(tape, jobs[0]))
+        trial.fails(name, found, "states" if report.remarks else "status", trial.said(recorded, jobs[0]))
         return
-    count = f"{len(tape)} status command{'s' if len(tape) > 1 else ''} for 5 jobs"
+    count = f"{len(recorded)} status command{'s' if len(recorded) > 1 else ''} for 5 jobs"
     trial.holds(name, count)
     delays = [delay for watch in watches if (delay := await _delay(trial, watch)) is not None]
     if delays:

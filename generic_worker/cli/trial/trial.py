@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from generic_worker.cli.trial.recording import Recorder, Remarks, recording
-from generic_worker.commands.rendering import job_values, mask
+from generic_worker.commands.masking import mask
+from generic_worker.commands.rendering import job_values
 from generic_worker.errors import GenericWorkerError
 from generic_worker.job import Job, JobState, JobStatus
 from generic_worker.jobs.cancellation import end_job
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from generic_worker.commands.runner import CommandResult
-    from generic_worker.jobs.watcher import Watch
+    from generic_worker.jobs.watches import Watch
     from generic_worker.language.recipe import Recipe
 
 _POLICY = {"poll": 1.0, "lost_after": 10.0, "grace": 5.0, "retry_for": 20.0}
@@ -143,7 +144,7 @@ class Trial:
         """Submit a job and watch it. The first one shows how well the recipe submits."""
         job, first, begin = self.job(script, env, variables), not self._jobs, time.monotonic()
         self._jobs.append(job)
-        with recording() as tape:
+        with recording() as recorded:
             try:
                 await asyncio.wait_for(self.driver.submit(job), max(self.deadline - begin, 1))
             except asyncio.TimeoutError:
@@ -154,7 +155,7 @@ class Trial:
                 error = ""
         seconds = time.monotonic() - begin
         if first or error:
-            self._conclude_submission(job, tape, error, seconds)
+            self._conclude_submission(job, recorded, error, seconds)
         if error:
             raise NoJobError("its job was not submitted")
         seen = asyncio.get_running_loop().time()
@@ -167,12 +168,12 @@ class Trial:
         self.answered.set()
         return watch
 
-    def _conclude_submission(self, job: Job, tape: Sequence[CommandResult], error: str, seconds: float) -> None:
-        name, evidence = "Submission", self.said(tape[:1], job)
-        understood = bool(tape) and tape[0].exit_code == 0
+    def _conclude_submission(self, job: Job, recorded: Sequence[CommandResult], error: str, seconds: float) -> None:
+        name, evidence = "Submission", self.said(recorded[:1], job)
+        understood = bool(recorded) and recorded[0].exit_code == 0
         if error:
             self.fails(name, error, "submit.output" if understood else "submit", evidence)
-        elif len(tape) > 1 and understood:
+        elif len(recorded) > 1 and understood:
             found = f"the command exited 0 and its output yields no id; the job was found by its key as {job.id}"
             self.fails(name, found, "submit.output", evidence)
         else:
@@ -217,13 +218,13 @@ class Trial:
 
     async def asked(self, watch: Watch) -> tuple[str, ...]:
         """What the status commands say of a job now."""
-        with recording() as tape:
+        with recording() as recorded:
             await self.driver.status([watch.job])
-        return self.said(tape, watch.job)
+        return self.said(recorded, watch.job)
 
-    def said(self, tape: Sequence[CommandResult], job: Job) -> tuple[str, ...]:
+    def said(self, recorded: Sequence[CommandResult], job: Job) -> tuple[str, ...]:
         """What commands have said, without secrets."""
-        return tuple(mask(result.describe(), job.values) for result in tape)
+        return tuple(mask(result.describe(), job.values) for result in recorded)
 
     def holds(self, step: str, found: str) -> None:
         """Conclude that the recipe holds."""
@@ -245,13 +246,13 @@ class Trial:
 
     async def _look_up(self) -> None:
         """Find the jobs whose submission was interrupted."""
-        nameless = [job for job in self._jobs if not job.id]
-        if not nameless:
+        without_id = [job for job in self._jobs if not job.id]
+        if not without_id:
             return
         await asyncio.sleep(self.recipe.policy.visible_after)
-        found, trouble = await self.driver.find(nameless)
+        found, trouble = await self.driver.find(without_id)
         self.left += [f"the job with the key {job.key}, if it exists" for job in trouble]
-        for job in nameless:
+        for job in without_id:
             if job in found:
                 self.watches[job] = self.watcher.watch(job, self.driver, lambda _: None)
             else:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from generic_worker import __version__
-from generic_worker.cli import app
+from generic_worker.cli import app, main
 
 CHECKOUT = Path(__file__).parents[3]
 RECIPE = """\
@@ -61,7 +61,7 @@ def call(folder, capsys, monkeypatch):
     def run(*arguments, stdin=""):
         content = stdin if isinstance(stdin, bytes) else stdin.encode()
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
-        code = app.run(arguments)
+        code = main.run(arguments)
         printed = capsys.readouterr()
         return code, printed.out, printed.err
 
@@ -528,7 +528,7 @@ def test_check_imports_no_prefect_and_opens_no_connection(folder):
     code = (
         "import sys\n"
         "sys.addaudithook(lambda name, _: name == 'socket.connect' and sys.exit('connects'))\n"
-        "from generic_worker.cli.app import run\n"
+        "from generic_worker.cli.main import run\n"
         "assert run(['check', 'sample.yaml', 'slurm', 'process']) == 0\n"
         "print([name for name in sys.modules if name.split('.')[0] in {'prefect', 'fastapi', 'httpx', 'sqlalchemy'}])\n"
     )

@@ -7,16 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from generic_worker.commands.masking import is_secret_field, is_secret_name, mask, secrets
 from generic_worker.commands.rendering import (
     host_values,
-    is_secret_field,
-    is_secret_name,
     job_values,
     jobs_directory,
-    mask,
     render,
     render_files,
-    secrets,
     used_names,
     uses_directory,
     worker_host,

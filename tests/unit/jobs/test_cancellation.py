@@ -11,15 +11,17 @@ import pytest
 
 from generic_worker.commands.runner import CommandRunner
 from generic_worker.job import Job, JobState, JobStatus
-from generic_worker.jobs import cancellation, watcher
+from generic_worker.jobs import cancellation, watches
 from generic_worker.jobs.cancellation import end_job
 from generic_worker.jobs.driver import Driver
-from generic_worker.jobs.watcher import Watch, Watcher
+from generic_worker.jobs.watcher import Watcher
 from generic_worker.library.loading import load
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
+
+    from generic_worker.jobs.watches import Watch
 
 RECIPE = """
 recipe: 1
@@ -45,9 +47,9 @@ states: {pending: [PD], running: [R], succeeded: [CD], failed: [F], cancelled: [
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watcher, "_SOONEST", 0.05)
-    monkeypatch.setattr(cancellation, "_FRESH", 3.0)
-    monkeypatch.setattr(cancellation, "_BRIEFEST", 0.3)
+    monkeypatch.setattr(watches, "_SOONEST", 0.05)
+    monkeypatch.setattr(cancellation, "_IDENTITY_SECONDS", 3.0)
+    monkeypatch.setattr(cancellation, "_SHORTEST_GRACE", 0.3)
 
 
 async def until(true: Callable[[], bool]) -> None:

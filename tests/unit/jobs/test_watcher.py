@@ -11,14 +11,16 @@ import pytest
 
 from generic_worker.commands.runner import CommandRunner
 from generic_worker.job import Job, JobState, JobStatus
-from generic_worker.jobs import watcher as module
+from generic_worker.jobs import watches as module
 from generic_worker.jobs.driver import Driver
-from generic_worker.jobs.watcher import Watch, Watcher
+from generic_worker.jobs.watcher import Watcher
 from generic_worker.library.loading import load
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from generic_worker.jobs.watches import Watch
 
 LOG = logging.getLogger("test.watcher")
 
@@ -46,7 +48,7 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ten minutes last three seconds, apart from what the policy says."""
     monkeypatch.setattr(module, "_SOONEST", 0.05)
     monkeypatch.setattr(module, "_LONGEST", 1.5)
-    monkeypatch.setattr(module, "_POLITE", 0.1)
+    monkeypatch.setattr(module, "_PAUSE_FACTOR", 0.1)
 
 
 def driver_of(text: str, **policy: float) -> Driver:

@@ -15,7 +15,7 @@ from generic_worker.jobs.driver import Driver
 from generic_worker.jobs.watcher import Watcher
 from generic_worker.worker import unwatched_jobs as module
 from generic_worker.worker.configuration import GenericWorkerJobConfiguration
-from generic_worker.worker.unwatched_jobs import end_stranger
+from generic_worker.worker.unwatched_jobs import end_unwatched_job
 
 KEY, OTHER = "pf-1-a", "pf-2-b"
 LOG = logging.getLogger("test.strangers")
@@ -48,7 +48,7 @@ def end(tmp_path, monkeypatch):
 
         async def ended():
             async with Watcher(LOG) as watcher:
-                return await end_stranger(pid, configuration, driver, watcher, LOG)
+                return await end_unwatched_job(pid, configuration, driver, watcher, LOG)
 
         return asyncio.run(ended())
 

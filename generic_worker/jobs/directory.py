@@ -1,0 +1,38 @@
+"""A job's private directory on the worker's host, with the files of its recipe. Nobody else may read them."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from generic_worker.commands.rendering import render_files
+from generic_worker.errors import CommandError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from generic_worker.language.recipe import Recipe
+
+
+def prepare_directory(recipe: Recipe, values: Mapping[str, Any]) -> None:
+    """Make a job's directory and its files.
+
+    Raises:
+        CommandError: It cannot be written.
+        VariableError: The values do not suit an expression of a file.
+    """
+    directory = Path(values["job_dir"])
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for name, content in render_files(recipe, values).items():
+            path = directory / name
+            path.touch(mode=0o600)
+            path.write_text(content, encoding="utf-8", errors="surrogateescape")
+    except OSError as error:
+        raise CommandError(f"the directory {directory} cannot be written: {error.strerror}.") from error
+
+
+def remove_directory(values: Mapping[str, Any]) -> None:
+    """Remove a job's directory, if it is there."""
+    shutil.rmtree(values["job_dir"], ignore_errors=True)

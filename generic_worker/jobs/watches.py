@@ -1,0 +1,126 @@
+"""A watched job, and the jobs that are asked about together with it: when to ask, and what was last heard.
+
+Here is decided how often; what an answer means is decided in `watcher`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import random
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from generic_worker.job import UNKNOWN, Job, JobStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from generic_worker.jobs.driver import Driver
+
+_SOONEST = 1.0
+"""Seconds between the queries about a job that has just been submitted, or has just changed."""
+_AGE_PER_QUERY = 30.0
+"""A job is asked about every `age / _AGE_PER_QUERY` seconds, so that the end of a short job is noticed soon."""
+_PAUSE_FACTOR = 10.0
+"""Status commands that take a second all together are not run more often than every ten seconds."""
+_LONGEST = 300.0
+"""Seconds between the queries of an infrastructure that does not answer, at most."""
+
+
+@dataclass(slots=True, eq=False)
+class Watch:
+    """One watched job.
+
+    Attributes:
+        job: The job.
+        driver: How to ask about it.
+        command: Stands for its status command: jobs for which it is the same are asked about together.
+        ended: Resolves to the last status: a final one, or ABSENT when the job is lost.
+        tell: Called with each new status, and with the text of a warning about this job.
+        status: The last answer that was not unknown.
+        changed: When the status last changed, in seconds of the monotonic clock.
+        seen: When it was last shown alive, or in a state that we have no word for, likewise.
+        ours: Whether some answer carried its key: then another key under its id means that it is gone.
+        foreign: Whether the last answer showed somebody else's job under its id.
+        silent: Whether it was told that nothing is known of it at present.
+        hurry: Whether the job is being ended: its end is to be noticed soon, and it may vanish at once.
+    """
+
+    job: Job
+    driver: Driver
+    command: int
+    ended: asyncio.Future[JobStatus]
+    tell: Callable[[JobStatus | str], None]
+    status: JobStatus = UNKNOWN
+    changed: float = field(default_factory=time.monotonic)
+    seen: float = -math.inf
+    ours: bool = False
+    foreign: bool = False
+    absences: int = 0
+    absent_since: float = 0.0
+    silent: bool = False
+    hurry: bool = False
+
+    def interval(self, now: float) -> float:
+        """Seconds after which this job should be asked about again."""
+        if self.hurry:
+            return _SOONEST
+        policy = self.driver.recipe.policy
+        longest = policy.poll
+        if self.absences:
+            longest = min(longest, max(policy.lost_after / policy.lost_polls, _SOONEST))
+        return min(max((now - self.changed) / _AGE_PER_QUERY, _SOONEST), longest)
+
+
+@dataclass(slots=True, eq=False)
+class Infrastructure:
+    """All that is asked of one driver: its groups, their cost in seconds, those without a full answer."""
+
+    groups: dict[int, WatchGroup] = field(default_factory=dict)
+    seconds: float = 0.0
+    without_answer: set[WatchGroup] = field(default_factory=set)
+
+
+@dataclass(slots=True, eq=False)
+class WatchGroup:
+    """Jobs that are asked about together, because one status command answers for all of them.
+
+    Where a command answers for one job only, every job has a group of its own: the failure of one does not
+    slow down the others, and a young job does not make us ask about the old ones.
+    """
+
+    command: int
+    driver: Driver
+    infrastructure: Infrastructure
+    watches: dict[Watch, None] = field(default_factory=dict)
+    due: float = math.inf
+    seconds: float = 0.0
+    failures: int = 0
+    trouble: str = ""
+    moved: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def ask_soon(self) -> None:
+        """Ask soon."""
+        self.due = min(self.due, time.monotonic() + _SOONEST)
+        self.moved.set()
+
+    async def until_due(self) -> None:
+        """Wait until it is time to ask, or nobody is interested any more."""
+        while self.watches and (left := self.due - time.monotonic()) > 0:
+            self.moved.clear()
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self.moved.wait(), left)
+
+    def schedule(self) -> None:
+        """Set the time of the next query."""
+        now, poll = time.monotonic(), self.driver.recipe.policy.poll
+        hurry = any(watch.hurry for watch in self.watches)
+        if self.failures:
+            wait = min(poll * 2 ** min(self.failures - 1, 10), poll if hurry else max(_LONGEST, poll))
+        else:
+            soonest = min((watch.interval(now) for watch in self.watches), default=poll)
+            wait = max(soonest, self.seconds if hurry else min(self.infrastructure.seconds * _PAUSE_FACTOR, poll))
+        self.due = now + wait * random.uniform(0.9, 1.0)  # noqa: S311 - jitter
