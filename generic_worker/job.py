@@ -101,7 +101,7 @@ class Job:
         scope: Where the job lives when ids mean something in one place only, such as a host name.
         id: The infrastructure's name for it; empty until submitted.
         fields: What else the submit command's output yielded.
-        born: When it was submitted, or found by its key, by the monotonic clock. Then its id was its own.
+        born: When it was submitted, or found by its key, by `jobs.clock`. Then its id was its own.
     """
 
     key: str

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import TYPE_CHECKING
 
 from generic_worker.job import UNKNOWN, JobStatus
+from generic_worker.jobs import clock
 
 if TYPE_CHECKING:
     from generic_worker.jobs.watcher import Watcher
@@ -22,7 +22,7 @@ def _is_ours(watch: Watch) -> bool:
     """Whether the id is certain to be this job's now. One that may be another's is left alone."""
     if watch.foreign or watch.absences:
         return False
-    return time.monotonic() - max(watch.seen, watch.job.born) < _IDENTITY_SECONDS
+    return clock.now() - max(watch.seen, watch.job.born) < _IDENTITY_SECONDS
 
 
 async def _ended_within(watch: Watch, seconds: float) -> bool:
@@ -47,11 +47,11 @@ async def end_job(watcher: Watcher, watch: Watch, patience: float | None = None)
     policy, last = watch.driver.recipe.policy, len(watch.driver.recipe.cancels) - 1
     step, told = 0, -1
     while step <= last or patience is None:
-        since = time.monotonic()
+        since = clock.now()
         while not _is_ours(watch):
             if await _ended_within(watch, 0.2):
                 return watch.ended.result()
-            if patience is not None and time.monotonic() - since > patience:
+            if patience is not None and clock.now() - since > patience:
                 return UNKNOWN
         gone, said = await watch.driver.cancel(watch.job, min(step, last))
         if said and not gone and min(step, last) > told:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import time
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -25,6 +24,7 @@ from generic_worker.commands.masking import mask
 from generic_worker.commands.rendering import render, used_names, uses_directory
 from generic_worker.errors import GenericWorkerError
 from generic_worker.job import ABSENT, UNKNOWN, Job, JobState, JobStatus
+from generic_worker.jobs import clock
 from generic_worker.jobs.directory import prepare_directory, remove_directory
 from generic_worker.jobs.submission import submit_job
 from generic_worker.language.expressions import compile_text
@@ -122,7 +122,7 @@ class Driver:
 
     def adopt(self, job: Job, record: Mapping[str, str]) -> None:
         """Take over what the infrastructure calls a job."""
-        job.id, job.born = record["id"], time.monotonic()
+        job.id, job.born = record["id"], clock.now()
         captured = self.recipe.submit.output.field_names - {"id", "key", "name"}
         job.fields = {name: record[name] for name in sorted(captured) if record.get(name)}
 

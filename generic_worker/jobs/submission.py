@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from generic_worker.errors import SubmitError
+from generic_worker.jobs import clock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -53,7 +53,7 @@ async def submit_job(
     Raises:
         SubmitError: It was not permitted, the infrastructure refused the job, or nobody can say whether it exists.
     """
-    name, give_up = driver.recipe.name, time.monotonic() + driver.recipe.policy.retry_for
+    name, give_up = driver.recipe.name, clock.now() + driver.recipe.policy.retry_for
     for wait in _waits(_FIRST_WAIT):
         outcome, said = await driver.try_submit(job, permit)
         if outcome == "submitted":
@@ -70,7 +70,7 @@ async def submit_job(
         elif outcome in {"ambiguous", "begun"}:
             may_exist = f"The job may exist: look for {job.key}."
             raise SubmitError(f"{name}: submit: no job id. {may_exist}\n{said}", ambiguous=True)
-        if time.monotonic() + wait > give_up or (stop is not None and stop.is_set()):
+        if clock.now() + wait > give_up or (stop is not None and stop.is_set()):
             _give_up(driver, job, said)
         await _sleep(wait, stop)
         if stop is not None and stop.is_set():

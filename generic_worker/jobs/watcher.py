@@ -7,10 +7,10 @@ and long enough, ends a watch.
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import TYPE_CHECKING
 
 from generic_worker.job import UNKNOWN, Job, JobState, JobStatus
+from generic_worker.jobs import clock
 from generic_worker.jobs.watches import Infrastructure, Watch, WatchGroup
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ class Watcher:
 
     def _take_answer(self, group: WatchGroup, watch: Watch, status: JobStatus) -> None:
         """Take one answer about one job."""
-        now = time.monotonic()
+        now = clock.now()
         if status is UNKNOWN:
             self._tell_unknown(watch, group.trouble)
             return

@@ -9,11 +9,11 @@ import asyncio
 import contextlib
 import math
 import random
-import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from generic_worker.job import UNKNOWN, Job, JobStatus
+from generic_worker.jobs import clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,7 +41,7 @@ class Watch:
         ended: Resolves to the last status: a final one, or ABSENT when the job is lost.
         tell: Called with each new status, and with the text of a warning about this job.
         status: The last answer that was not unknown.
-        changed: When the status last changed, in seconds of the monotonic clock.
+        changed: When the status last changed, by `jobs.clock`.
         seen: When it was last shown alive, or in a state that we have no word for, likewise.
         ours: Whether some answer carried its key: then another key under its id means that it is gone.
         foreign: Whether the last answer showed somebody else's job under its id.
@@ -55,7 +55,7 @@ class Watch:
     ended: asyncio.Future[JobStatus]
     tell: Callable[[JobStatus | str], None]
     status: JobStatus = UNKNOWN
-    changed: float = field(default_factory=time.monotonic)
+    changed: float = field(default_factory=clock.now)
     seen: float = -math.inf
     ours: bool = False
     foreign: bool = False
@@ -104,19 +104,19 @@ class WatchGroup:
 
     def ask_soon(self) -> None:
         """Ask soon."""
-        self.due = min(self.due, time.monotonic() + _SOONEST)
+        self.due = min(self.due, clock.now() + _SOONEST)
         self.moved.set()
 
     async def until_due(self) -> None:
         """Wait until it is time to ask, or nobody is interested any more."""
-        while self.watches and (left := self.due - time.monotonic()) > 0:
+        while self.watches and (left := self.due - clock.now()) > 0:
             self.moved.clear()
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self.moved.wait(), left)
 
     def schedule(self) -> None:
         """Set the time of the next query."""
-        now, poll = time.monotonic(), self.driver.recipe.policy.poll
+        now, poll = clock.now(), self.driver.recipe.policy.poll
         hurry = any(watch.hurry for watch in self.watches)
         if self.failures:
             wait = min(poll * 2 ** min(self.failures - 1, 10), poll if hurry else max(_LONGEST, poll))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from prefect.client.schemas.objects import StateType
 
 from generic_worker.job import JobState
+from generic_worker.jobs import clock
 from generic_worker.worker import flow_runs
 from generic_worker.worker.leases import Leases
 from generic_worker.worker.queries import ACTIVE, missing_runs, runs_by_id, runs_of_pool, workers_online
@@ -125,7 +125,7 @@ class Housekeeping:
 
     async def _cancel(self) -> None:
         """End the jobs of runs that are being cancelled: at once while nothing has begun, else after a grace time."""
-        now = time.monotonic()
+        now = clock.now()
         every = _CANCEL_EVERY if self._assignments.waiting else _CANCEL_RUNNING_EVERY
         if not len(self._assignments) or now - self._looked_for_cancelling < every:
             return
@@ -157,8 +157,8 @@ class Housekeeping:
         online = await workers_online(self._host.client, self._pool)
         abandoned = [run for run in others_runs if _is_forgotten(run) or self._is_abandoned(run, online)]
         await self._take_over(abandoned)
-        if time.monotonic() - self._looked_for_uncleaned > _UNCLEANED_EVERY:
-            self._looked_for_uncleaned = time.monotonic()
+        if clock.now() - self._looked_for_uncleaned > _UNCLEANED_EVERY:
+            self._looked_for_uncleaned = clock.now()
             self._adopt_new(await self._recovery.not_cleaned_up(self._host.client, self._pool, online))
 
     async def _take_over(self, abandoned: Sequence[FlowRun]) -> None:

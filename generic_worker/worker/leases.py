@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from generic_worker.jobs import clock
 from generic_worker.worker.queries import runs_by_id
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Leases:
             if run.state is not None and run.state.is_pending():
                 self._leases[run.id] = _Lease(run.state.state_details.deployment_concurrency_lease_id)
         for flow_run, lease in list(self._leases.items()):
-            if lease.id is not None and time.monotonic() - lease.renewed >= _RENEW_EVERY:
+            if lease.id is not None and clock.now() - lease.renewed >= _RENEW_EVERY:
                 await self._renew(flow_run, lease.id)
 
     async def _renew(self, flow_run: UUID, lease: UUID) -> None:
@@ -57,4 +57,4 @@ class Leases:
             del self._leases[flow_run]  # and it is read anew
             self._logger.warning("Flow run %s: its concurrency lease could not be renewed: %s", flow_run, error)
         else:
-            self._leases[flow_run].renewed = time.monotonic()
+            self._leases[flow_run].renewed = clock.now()

@@ -8,7 +8,6 @@ never to have been submitted is handed back.
 from __future__ import annotations
 
 import asyncio
-import time
 from datetime import datetime, timedelta, timezone
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
@@ -20,6 +19,7 @@ from prefect.utilities.engine import propose_state
 
 from generic_worker.errors import GenericWorkerError
 from generic_worker.job import CLEANED, JobReference
+from generic_worker.jobs import clock
 from generic_worker.worker import flow_runs
 from generic_worker.worker.assignments import Assignment
 from generic_worker.worker.queries import runs_of_pool
@@ -184,7 +184,7 @@ class Recovery:
 
     def _is_undecided(self, assignment: Assignment) -> bool:
         """Whether a job may be about to appear: the command that submits it outlives a worker that is killed."""
-        recipe, now = assignment.driver.recipe, time.monotonic()
+        recipe, now = assignment.driver.recipe, clock.now()
         waited = now - self._without_id.setdefault(assignment.job.key, now)
         return waited < recipe.submit.timeout + recipe.policy.visible_after
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from generic_worker.cli.trial.recording import recording
 from generic_worker.cli.trial.trial import NoJobError
 from generic_worker.job import JobState
+from generic_worker.jobs import clock
 from generic_worker.jobs.cancellation import end_job
 from generic_worker.jobs.preflight import missing_programs, preflight
 
@@ -171,7 +172,7 @@ async def _find(trial: Trial, job: Job) -> None:
     with recording() as recorded:
         found, trouble = await trial.driver.find([same, other])
         for _ in range(10):
-            if same in found or time.monotonic() - job.born > trial.recipe.policy.visible_after:
+            if same in found or clock.now() - job.born > trial.recipe.policy.visible_after:
                 break
             await asyncio.sleep(trial.recipe.policy.visible_after / 10)
             found, trouble = await trial.driver.find([same, other])
