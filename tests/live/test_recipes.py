@@ -17,7 +17,7 @@ import time
 import uuid
 from collections import Counter
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +50,7 @@ class Backend:
 
     Attributes:
         service: The start script of what it needs, and the folder of that.
+        recipe: The recipe, where it is not called as its row in the table.
         variables: Values of the recipe's variables; `{tmp}` is a directory for the test.
         waiting: Further ones for a job that waits in the queue.
         unknown: An id that no job has.
@@ -65,11 +66,15 @@ class Backend:
     kill: tuple[str, ...] = ()
     down: dict[str, str] = field(default_factory=dict)
     terminates: bool = True
+    recipe: str = ""
 
 
+SLURM = Backend("slurm", {"output_file": "{tmp}/%j"}, waiting={"sbatch_options": ["--hold"]}, recipe="slurm")
 BACKENDS = {
     "process": Backend(unknown="1-1-1"),
-    "slurm": Backend("slurm", {"output_file": "{tmp}/%j"}, waiting={"sbatch_options": ["--hold"]}),
+    "slurm": SLURM,
+    "slurm-24.11": replace(SLURM, service="slurm-24.11"),
+    "htcondor": Backend("htcondor", waiting={"submit_commands": ["hold = true"]}),
     "task-spooler": Backend(
         "task-spooler", waiting={"slots": 1000}, unknown="pf-unknown", down={"TS_SOCKET": "/nonexistent/socket"}
     ),
@@ -123,7 +128,7 @@ class Site:
     """A recipe on its backend, with jobs that are ended when the test is over."""
 
     def __init__(self, name: str, tmp_path: Path) -> None:
-        recipe = load(name).recipe
+        recipe = load(BACKENDS[name].recipe or name).recipe
         policy = {"poll": 1, "grace": 2, "lost_polls": 2, "lost_after": 3, "visible_after": 1}
         self.backend = BACKENDS[name]
         self.recipe = recipe.model_copy(update={"policy": recipe.policy.model_copy(update=policy)})
@@ -442,13 +447,14 @@ def test_the_environment_arrives_as_it_is_and_is_on_no_command_line(site):
         job = site.job(shlex.join([PYTHON, "-c", DUMP, str(found)]), env)
         with command_lines() as seen:
             status = asyncio.run(site.follow(job))
-        if any(job.key.encode() in line for line in seen):
+        names = job.key.encode(), str(found).encode()  # what submits it shows the key, and the job itself the file
+        if any(name in line for name in names for line in seen):
             break
 
     assert status.state is JobState.SUCCEEDED, (status, asyncio.run(site.driver.logs(job)))
     arrived = json.loads(found.read_text())
     assert {name: arrived.get(name) for name in env} == env
-    assert any(job.key.encode() in line for line in seen)
+    assert any(name in line for name in names for line in seen)
     assert not [line for line in seen if secret.encode() in line]
 
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import stat
 import subprocess
 import sys
@@ -12,17 +13,23 @@ import pytest
 SECRET = "s3cr3t-of-the-cluster-5520"
 
 
+@pytest.fixture(scope="module", params=["slurm", "slurm-24.11"])
+def slurm(request, backends):
+    """A running Slurm: the environment variables that its commands need, of each version that there is."""
+    return {"PATH": os.environ["PATH"]} | backends(request.param)
+
+
 @pytest.fixture(scope="module")
 def commands(slurm, tmp_path_factory):
     """An environment for Slurm's commands in which every call of squeue is counted; and the file with the counts."""
     folder = tmp_path_factory.mktemp("bin")
     calls = folder / "calls"
     calls.touch()
-    squeue = subprocess.run(["which", "squeue"], capture_output=True, text=True, check=True).stdout.strip()
+    squeue = shutil.which("squeue", path=slurm["PATH"])
     wrapper = folder / "squeue"
     wrapper.write_text(f'#!/bin/sh\necho "$(date +%s.%N) $*" >>{calls}\nexec {squeue} "$@"\n')
     wrapper.chmod(wrapper.stat().st_mode | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH)
-    return {**slurm, "PATH": f"{folder}:{os.environ['PATH']}"}, calls
+    return {**slurm, "PATH": f"{folder}:{slurm['PATH']}"}, calls
 
 
 @pytest.fixture(scope="module")
@@ -39,11 +46,13 @@ def in_flight(env):
     return shown.stdout.split()
 
 
-def test_twenty_runs_end_right_with_one_squeue_a_poll_and_five_in_flight(pool, commands, start_worker, tmp_path, until):
+def test_twenty_runs_end_right_with_one_squeue_a_poll_and_five_in_flight(
+    pool, slurm, commands, start_worker, tmp_path, until
+):
     env, calls = commands
     runs = [pool.run({"seconds": 0}, working_dir=str(tmp_path)) for _ in range(6)]
     runs += [pool.run(command="sh -c 'sleep 3; exit 3'", working_dir=str(tmp_path)) for _ in range(14)]
-    tools = {**os.environ, **env, "PATH": os.environ["PATH"]}
+    tools = {**os.environ, **slurm}
     others, most = set(in_flight(tools)), 0
     with start_worker(pool.name, env=env, options=["--limit", "5"]):
         deadline = time.monotonic() + 270

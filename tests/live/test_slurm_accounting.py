@@ -22,10 +22,10 @@ ENDS = {
 }
 
 
-@pytest.fixture
-def driver(backends, monkeypatch):
+@pytest.fixture(params=["accounting/slurm", "accounting/slurm-24.11"])
+def driver(request, backends, monkeypatch):
     """A driver for the recipe `slurm` on a cluster with accounts."""
-    for key, value in backends("accounting/slurm").items():
+    for key, value in backends(request.param).items():
         monkeypatch.setenv(key, value)
     return Driver(load("slurm").recipe, CommandRunner(4))
 

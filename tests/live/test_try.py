@@ -13,11 +13,15 @@ import pytest
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 FOLDERS = json.dumps([f"/{name}:/{name}:ro" for name in ("usr", "lib", "lib64", "bin", "etc")])
+CONTAINER = ["image=hostfs", "image_pull_policy=never", "network=host", f"volumes={FOLDERS}"]
+HELD = ["--waiting", 'sbatch_options=["--hold"]']
 SITES = {
-    "slurm": ("slurm", ["output_file={tmp}/%j"], ["--waiting", 'sbatch_options=["--hold"]']),
-    "docker": ("dockerd", ["image=hostfs", "image_pull_policy=never", "network=host", f"volumes={FOLDERS}"], []),
-    "task-spooler": ("task-spooler", [], ["--waiting", "slots=1000"]),
-    "ssh": ("sshd", ["host=testhost", 'ssh_options=["-F","{ssh}"]', "directory={tmp}/jobs"], []),
+    "slurm": ("slurm", "slurm", [], HELD),
+    "slurm-24.11": ("slurm", "slurm-24.11", [], HELD),
+    "htcondor": ("htcondor", "htcondor", [], ["--waiting", 'submit_commands=["hold = true"]']),
+    "docker": ("docker", "dockerd", CONTAINER, []),
+    "task-spooler": ("task-spooler", "task-spooler", [], ["--waiting", "slots=1000"]),
+    "ssh": ("ssh", "sshd", ["host=testhost", 'ssh_options=["-F","{ssh}"]', "directory={tmp}/jobs"], []),
 }
 BROKEN = {
     "wrong id": ("submit.output", r"\^\(\?P<id>\\d\+\)\(\?:;", r"^Submitted batch job (?P<id>\\d+)(?:;"),
@@ -33,7 +37,7 @@ BROKEN = {
 
 
 def start(recipe, site, tmp_path, backends, *options):
-    service, assignments, others = SITES[site]
+    _, service, assignments, others = SITES[site]
     env = {**os.environ, **backends(service), "XDG_STATE_HOME": str(tmp_path)}
     ssh = env.get("GENERIC_WORKER_TEST_SSH_CONFIG", "")
     filled = [text.replace("{tmp}", str(tmp_path)).replace("{ssh}", ssh) for text in assignments]
@@ -44,7 +48,7 @@ def start(recipe, site, tmp_path, backends, *options):
 
 @pytest.mark.parametrize("site", SITES)
 def test_a_recipe_that_is_right_holds_in_every_respect(site, tmp_path, backends):
-    output, progress = start(site, site, tmp_path, backends, "--json").communicate(timeout=150)
+    output, progress = start(SITES[site][0], site, tmp_path, backends, "--json").communicate(timeout=150)
     report = json.loads(output)
 
     assert {verdict["step"]: verdict["outcome"] for verdict in report["verdicts"]} == dict.fromkeys(

@@ -1,9 +1,12 @@
 #!/bin/bash
 # A real Slurm: munge, slurmctld, two slurmd; and accounting, with slurmdbd and a MariaDB, unless SLURM_TEST_DBD=0.
 # It has a munge key, ports and a slurm.conf of its own, so that it can run beside another.
+# It is the host's, or that of Debian 13: then it is called slurm-24.11.
 #
 #   tests/live/backends/slurm.sh [start|stop]       SLURM_TEST_DBD=1  SLURM_TEST_MINJOBAGE=300  SLURM_TEST_CPUS=32
-. "$(dirname "$0")/common.sh" slurm "${1:-start}"
+#   tests/live/backends/slurm-24.11.sh [start|stop]
+. "$(dirname "$0")/common.sh" "$(basename "$0" .sh)" "${1:-start}"
+newer=$([ "$(basename "$0")" = slurm.sh ] || echo yes)
 accounting=${SLURM_TEST_DBD:-1}
 database="$dir/db/mariadbd.sock"
 
@@ -74,11 +77,13 @@ SlurmdParameters=config_overrides
 JobCompType=jobcomp/filetxt
 JobCompLoc=$dir/log/jobcomp.log
 $storage
+${newer:+PluginDir=$libraries/slurm-wlm}
 NodeName=n1 NodeHostname=$host NodeAddr=127.0.0.1 Port=$((port + 1)) CPUs=${SLURM_TEST_CPUS:-32} RealMemory=4000 State=UNKNOWN
 NodeName=n2 NodeHostname=$host NodeAddr=127.0.0.1 Port=$((port + 2)) CPUs=${SLURM_TEST_CPUS:-32} RealMemory=4000 State=UNKNOWN
 PartitionName=debug Nodes=n1,n2 Default=YES MaxTime=INFINITE State=UP
 PartitionName=small Nodes=n1 MaxTime=2 State=UP
 CONF
+  [ -z "$newer" ] || echo CgroupPlugin=disabled >"$dir/cgroup.conf"
 }
 
 sql() { mariadb --no-defaults -S "$database" -e "$1"; }
@@ -115,6 +120,7 @@ StorageType=accounting_storage/mysql
 StorageHost=localhost
 StorageUser=slurm
 StorageLoc=slurm_acct_db
+${newer:+PluginDir=$libraries/slurm-wlm}
 CONF
   chown slurm: "$dir/slurmdbd.conf"
   chmod 600 "$dir/slurmdbd.conf"
@@ -126,20 +132,33 @@ CONF
 
 both_nodes_are_up() { [ "$(sinfo -h -N -p debug -o %t | grep -cE '^(idle|mix|alloc)$')" = 2 ]; }
 
-need slurmctld slurmd slurm-client slurm-wlm-basic-plugins munge
-[ "$accounting" != 1 ] || need slurmdbd mariadb-server
+[ "$accounting" != 1 ] || need mariadb-server
+settings=
+if [ "$newer" ]; then
+  . "$(dirname "$0")/debian-13.sh"
+  for user in slurm munge; do
+    id -u $user >/dev/null 2>&1 || useradd --system --user-group --no-create-home --home-dir /nonexistent $user
+  done
+  mkdir -p "$dir/bin"
+  ln -sf "$debian"/usr/bin/s{acct,acctmgr,batch,cancel,control,info,queue,run} "$debian"/usr/sbin/{slurm,munge}* "$dir/bin"
+  settings="export PATH=$dir/bin:\$PATH; "
+else
+  need slurmctld slurmd slurm-client slurm-wlm-basic-plugins munge
+  [ "$accounting" != 1 ] || need slurmdbd
+fi
+settings="${settings}export SLURM_CONF=$dir/slurm.conf"
 host=$(hostname -s)
 port=$(free_ports 4)
 mkdir -p "$dir"/{run,log,state,spool-n1,spool-n2}
 chown slurm: "$dir"/{run,log,state}
+eval "$settings"
 start_munge
 write_configuration
-export SLURM_CONF=$dir/slurm.conf
 [ "$accounting" != 1 ] || start_accounting
 running "$dir/run/slurmctld.pid" || slurmctld
 for node in n1 n2; do
-  running "$dir/run/slurmd-$node.pid" || slurmd -N "$node"
+  running "$dir/run/slurmd-$node.pid" || slurmd -N "$node" ${newer:+-d "$debian/usr/sbin/slurmstepd"}
 done
 wait_for 60 both_nodes_are_up
-echo "export SLURM_CONF=$dir/slurm.conf" >"$dir/env.sh"
+echo "$settings" >"$dir/env.sh"
 sinfo --version
