@@ -19,18 +19,17 @@ from generic_worker.jobs.preflight import preflight
 from generic_worker.jobs.watcher import Watcher
 from generic_worker.library.loading import load
 from generic_worker.library.template import base_job_template
-from generic_worker.worker import flow_runs
 from generic_worker.worker.assignments import Assignment, Assignments
 from generic_worker.worker.configuration import GenericWorkerJobConfiguration, GenericWorkerVariables
 from generic_worker.worker.housekeeping import Housekeeping
 from generic_worker.worker.recovery import Recovery
+from generic_worker.worker.safeguards import Safeguards
 from generic_worker.worker.unwatched_jobs import end_unwatched_job
 
 if TYPE_CHECKING:
     from uuid import UUID
 
     import anyio.abc
-    from prefect.client.orchestration import PrefectClient
     from prefect.client.schemas.objects import FlowRun
     from prefect.events import RelatedResource
     from typing_extensions import Self
@@ -45,7 +44,7 @@ class GenericWorkerResult(BaseWorkerResult):
     """How a job ended. `status_code` is its exit code, and never 0 unless it ended well."""
 
 
-class GenericWorker(BaseWorker[GenericWorkerJobConfiguration, GenericWorkerVariables, GenericWorkerResult]):
+class GenericWorker(Safeguards, BaseWorker[GenericWorkerJobConfiguration, GenericWorkerVariables, GenericWorkerResult]):
     """Runs flow runs on any infrastructure that has a command line, as a recipe says."""
 
     type: str = "generic"
@@ -77,7 +76,6 @@ class GenericWorker(BaseWorker[GenericWorkerJobConfiguration, GenericWorkerVaria
         await self._watching.enter_async_context(self._watcher)
         try:
             await super().__aenter__()
-            self._refuse_other_types()
             gc.freeze()  # what has been imported stays: looking through it all again and again stops the event loop
             await self._kept_up.enter_async_context(self._housekeeping())
         except BaseException:
@@ -100,12 +98,6 @@ class GenericWorker(BaseWorker[GenericWorkerJobConfiguration, GenericWorkerVaria
         for task in self._adopted:
             task.cancel()
         await asyncio.gather(*self._adopted, return_exceptions=True)
-
-    def _refuse_other_types(self) -> None:
-        """Prefect only warns, and hands a worker the runs of a pool whose template is not for it."""
-        if self._work_pool is not None and self._work_pool.type != self.type:
-            found = f"The work pool {self._work_pool_name!r} is of type {self._work_pool.type!r}"
-            raise ValueError(f"{found}: start a worker of that type, or make a pool of type {self.type!r}.")
 
     def _housekeeping(self) -> Housekeeping:
         return Housekeeping(
@@ -245,32 +237,3 @@ class GenericWorker(BaseWorker[GenericWorkerJobConfiguration, GenericWorkerVaria
             raise InfrastructureNotAvailable(
                 f"{infrastructure_pid}: the job could not be ended; its state is {status}."
             )
-
-    async def _submit_run(self, flow_run: FlowRun) -> None:
-        """Submit a flow run. Whatever goes wrong with one run must not end the worker; it is picked up again."""
-        try:
-            await super()._submit_run(flow_run)
-        except Exception as error:  # noqa: BLE001 - see above
-            self.get_flow_run_logger(flow_run).warning("Picking up the flow run failed; it is tried again: %s", error)
-            self._release_limit_slot(flow_run.id)
-            self._submitting_flow_run_ids.discard(flow_run.id)
-
-    async def _give_worker_labels_to_flow_run(self, flow_run_id: UUID) -> None:
-        """Say whose a flow run is. Prefect makes a run Crashed when this fails; it is not worth that."""
-        label = super()._give_worker_labels_to_flow_run
-        try:
-            await flow_runs.patiently(lambda: label(flow_run_id))
-        except Exception as error:  # noqa: BLE001 - whatever it is, the run is what counts
-            self._logger.warning("Flow run %s could not be labelled: %s", flow_run_id, error)
-
-    async def _propose_crashed_state(
-        self, flow_run: FlowRun, message: str, client: PrefectClient | None = None
-    ) -> None:
-        """Report a crash, but never over a run that is being cancelled, was rescheduled, or has reported its end."""
-        try:
-            state = await flow_runs.report_end(client or self.client, flow_run.id, message, flow_runs.job_key(flow_run))
-        except Exception:  # noqa: BLE001 - a worker must not fall over one run, and the next round looks at it again
-            self.get_flow_run_logger(flow_run).exception("Failed to update the state of flow run '%s'", flow_run.id)
-        else:
-            if state is not None and state.is_crashed():
-                self.get_flow_run_logger(flow_run).info("Reported flow run '%s' as crashed: %s", flow_run.id, message)

@@ -1,0 +1,50 @@
+"""The line in which flow runs wait to be submitted, so that a burst of thousands does not stop itself.
+
+Prefect starts the submission of all runs of a poll at once. Its client has sixteen connections, so each of a run's
+calls waits behind those of all the others, and those that wait for more than a minute fail. Here a run makes its first
+call when it can make them all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+_PLACES = 16
+"""Flow runs that are submitted at once: as many as Prefect's client opens connections (`httpx.Limits` in its code)."""
+_LONGEST = 60.0
+"""Seconds after which a submission gives its place away. One that waits for its infrastructure makes no calls."""
+FRESH = 5.0
+"""Seconds for which what a poll said of a flow run holds. After them it may have been cancelled or deleted."""
+
+
+class SubmissionLine:
+    """At most so many submissions at once; the others wait, the first to come first."""
+
+    def __init__(self) -> None:
+        self._places = asyncio.Semaphore(_PLACES)
+
+    @contextlib.asynccontextmanager
+    async def place(self) -> AsyncIterator[float]:
+        """A place for as long as the context lasts, a minute at most. Yields the seconds that it was waited for."""
+        loop = asyncio.get_running_loop()
+        came, taken = loop.time(), False
+
+        def leave() -> None:
+            nonlocal taken
+            if taken:
+                taken = False
+                self._places.release()
+
+        await self._places.acquire()
+        taken = True
+        leaving = loop.call_later(_LONGEST, leave)
+        try:
+            yield loop.time() - came
+        finally:
+            leaving.cancel()
+            leave()

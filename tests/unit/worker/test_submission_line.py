@@ -1,0 +1,85 @@
+"""The line in which flow runs wait to be submitted."""
+
+import asyncio
+
+import pytest
+
+from generic_worker.worker import submission_line
+from generic_worker.worker.submission_line import SubmissionLine
+
+
+async def stand(line, inside, leave):
+    async with line.place() as waited:
+        inside.append(waited)
+        await leave.wait()
+
+
+async def settled(condition):
+    for _ in range(1000):
+        if condition():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError(condition)
+
+
+def test_no_more_are_inside_than_the_client_has_connections():
+    async def check():
+        line, inside, leave = SubmissionLine(), [], asyncio.Event()
+        tasks = [asyncio.create_task(stand(line, inside, leave)) for _ in range(40)]
+        await settled(lambda: len(inside) >= 16)
+        await asyncio.sleep(0)
+        first = len(inside)
+        leave.set()
+        await asyncio.gather(*tasks)
+        return first, len(inside)
+
+    assert asyncio.run(check()) == (16, 40)
+
+
+def test_who_stays_for_long_gives_the_place_away_and_gives_it_once(monkeypatch):
+    monkeypatch.setattr(submission_line, "_PLACES", 1)
+    monkeypatch.setattr(submission_line, "_LONGEST", 0.05)
+
+    async def check():
+        line, inside, leave = SubmissionLine(), [], asyncio.Event()
+        tasks = [asyncio.create_task(stand(line, inside, leave)) for _ in range(3)]
+        await settled(lambda: len(inside) == 3)  # the first two stay, and the third has come in all the same
+        leave.set()
+        await asyncio.gather(*tasks)
+        monkeypatch.setattr(submission_line, "_LONGEST", 60)
+        later, stay = [], asyncio.Event()
+        tasks = [asyncio.create_task(stand(line, later, stay)) for _ in range(3)]
+        await settled(lambda: later)
+        for _ in range(10):
+            await asyncio.sleep(0)
+        alone = len(later)
+        stay.set()
+        await asyncio.gather(*tasks)
+        return alone
+
+    assert asyncio.run(check()) == 1
+
+
+def test_a_failure_inside_and_a_cancellation_in_the_line_leave_the_places_as_they_were(monkeypatch):
+    monkeypatch.setattr(submission_line, "_PLACES", 1)
+
+    async def fail(line):
+        async with line.place():
+            raise ValueError("inside")
+
+    async def check():
+        line, inside, leave = SubmissionLine(), [], asyncio.Event()
+        with pytest.raises(ValueError, match="inside"):
+            await fail(line)
+        holder = asyncio.create_task(stand(line, inside, leave))
+        await settled(lambda: inside)
+        waiting = asyncio.create_task(stand(line, inside, leave))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        leave.set()
+        await holder
+        await asyncio.wait_for(stand(line, inside, leave), 10)
+        return len(inside)
+
+    assert asyncio.run(check()) == 2
