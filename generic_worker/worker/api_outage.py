@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
 from typing import TYPE_CHECKING, TypeVar
 
 import httpx
+
+from generic_worker.jobs.clock import now
 
 if TYPE_CHECKING:
     import logging
@@ -61,7 +62,7 @@ class ApiOutage:
             return otherwise
         self._answered = True
         if self._failures:
-            seconds = time.monotonic() - self._since
+            seconds = now() - self._since
             self._logger.warning("The Prefect API answers again after %.0f s: %s goes on.", seconds, self._what)
             self._failures = 0
         return result
@@ -69,7 +70,7 @@ class ApiOutage:
     def _note(self, error: Exception) -> None:
         self._failures += 1
         if self._failures == 1:
-            self._since = time.monotonic()
+            self._since = now()
             text = "The Prefect API does not answer as it should, and %s waits for it. Jobs are watched on. %s: %s"
             self._logger.warning(text, self._what, type(error).__name__, _brief(error))
         else:
