@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from generic_worker.commands.masking import marked, refuse_secrets, texts_in
 from generic_worker.commands.programs import Command
+from generic_worker.commands.shared_files import shared_paths
 from generic_worker.errors import VariableError
 from generic_worker.language.expressions import compile_text
 from generic_worker.language.job_script import assignment, job_script, shell_name, shell_names, shell_value
@@ -65,15 +66,17 @@ def host_values(recipe: Recipe, variables: Mapping[str, Any]) -> dict[str, Any]:
         variables: Values of its variables. An empty text counts as no value, as an emptied field of a form does.
 
     Raises:
-        VariableError: A value cannot be passed to any program.
+        VariableError: A value cannot be passed to any program, or does not suit a file that needs no job.
     """
     refuse_unfit(variables)
-    return {
+    directory = jobs_directory(recipe)
+    values = {
         **{name: None if value == "" else marked(recipe, name, value) for name, value in variables.items()},
         "worker_host": worker_host(),
         "worker_bin": str(Path(sys.executable).parent),
-        "jobs_dir": str(jobs_directory(recipe)),
+        "jobs_dir": str(directory),
     }
+    return {**values, **shared_paths(recipe, values, directory)}
 
 
 def job_values(recipe: Recipe, variables: Mapping[str, Any], job: Mapping[str, Any]) -> dict[str, Any]:
@@ -89,7 +92,7 @@ def job_values(recipe: Recipe, variables: Mapping[str, Any], job: Mapping[str, A
     """
     refuse_unfit(job)
     job_dir = jobs_directory(recipe) / job["job_key"]
-    files = {f"file_{name}": str(job_dir / name) for name in recipe.files}
+    files = {f"file_{name}": str(job_dir / name) for name in recipe.files if name not in recipe.shared_files}
     return {**host_values(recipe, variables), "job_dir": str(job_dir), **files, **job}
 
 
@@ -109,7 +112,8 @@ def refuse_unfit(values: Mapping[str, Any]) -> None:
 
 def uses_directory(recipe: Recipe) -> bool:
     """Whether any command of a recipe needs its jobs to have a private directory."""
-    return bool(recipe.files) or any({"job_dir", "jobs_dir"} & used_names(recipe, op) for _, op in recipe.operations())
+    own = recipe.files.keys() - recipe.shared_files
+    return bool(own) or any({"job_dir", "jobs_dir"} & used_names(recipe, op) for _, op in recipe.operations())
 
 
 def used_names(recipe: Recipe, operation: Operation) -> frozenset[str]:

@@ -1,4 +1,4 @@
-"""A job's private directory on the worker's host, with the files of its recipe. Nobody else may read them."""
+"""A job's private directory on the worker's host, with its own files. Nobody else may read them."""
 
 from __future__ import annotations
 
@@ -26,6 +26,8 @@ def prepare_directory(recipe: Recipe, values: Mapping[str, Any]) -> None:
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name, content in render_files(recipe, values).items():
+            if name in recipe.shared_files:
+                continue
             path = directory / name
             path.touch(mode=0o600)
             path.write_text(content, encoding="utf-8", errors="surrogateescape")

@@ -22,6 +22,7 @@ from generic_worker.answers.conclusions import (
 from generic_worker.answers.records import Printed
 from generic_worker.commands.masking import mask
 from generic_worker.commands.rendering import render, used_names, uses_directory
+from generic_worker.commands.shared_files import write_shared
 from generic_worker.errors import GenericWorkerError
 from generic_worker.job import ABSENT, UNKNOWN, Job, JobState, JobStatus
 from generic_worker.jobs import clock
@@ -281,6 +282,8 @@ class Driver:
         return [group[at : at + size] for group in shared.values() for at in range(0, len(group), size)]
 
     async def _run(self, operation: Operation, values: Mapping[str, Any]) -> CommandResult:
+        if self.recipe.shared_files:
+            write_shared(self.recipe, used_names(self.recipe, operation), values)
         return await self._runner.run(render(self.recipe, operation, values))
 
     async def _read(self, result: CommandResult, answer: Callable[[Printed], T]) -> T:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from generic_worker.commands.programs import find_program
-from generic_worker.commands.rendering import host_values, render
+from generic_worker.commands.rendering import host_values, render, used_names
+from generic_worker.commands.shared_files import write_shared
 from generic_worker.errors import GenericWorkerError
 
 if TYPE_CHECKING:
@@ -36,7 +37,9 @@ async def preflight(recipe: Recipe, runner: CommandRunner, variables: Mapping[st
         return problems
     given = {name: schema.get("default") for name, schema in recipe.variables.items()} | dict(variables or {})
     try:
-        result = await runner.run(render(recipe, recipe.check, host_values(recipe, given)))
+        values = host_values(recipe, given)
+        write_shared(recipe, used_names(recipe, recipe.check), values)
+        result = await runner.run(render(recipe, recipe.check, values))
     except GenericWorkerError as error:
         return [f"{recipe.name}: check: {error}"]
     return [] if result.exit_code == 0 and not result.timed_out else [f"{recipe.name}: check: {result.describe()}"]

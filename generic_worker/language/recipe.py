@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, StrictBool, StrictStr, Tag
 
+from generic_worker.language.expressions import ExpressionError
 from generic_worker.language.operations import Cancel, Explain, Find, Operation, Status, Submit
+from generic_worker.language.structures import names_in
 from generic_worker.language.value_types import (
+    HOST_NAMES,
     JOB_NAMES,
     Closed,
     Environment,
@@ -122,7 +125,9 @@ class Recipe(Closed):
     via: Via | None = Field(None, description="What to put in front of every command.")
     script: Script = Field(default_factory=Script, description="How the job script is made.")
     files: dict[FileName, Structure] = Field(
-        default_factory=dict, description="Private files on the worker's host, by name; `file_<name>` is the path."
+        default_factory=dict,
+        description="Private files on the worker's host, by name; `file_<name>` is the path. One that names nothing of "
+        "a job is the same file for all jobs.",
     )
     check: Operation | None = Field(
         None, description="A command that exits with 0 when the infrastructure can be used."
@@ -177,6 +182,15 @@ class Recipe(Closed):
             *JOB_NAMES, *self.variables,
             *(f"job_{name}" for name in captured), *(f"file_{name}" for name in self.files),
         })  # fmt: skip
+
+    @property
+    def shared_files(self) -> frozenset[str]:
+        """The files that name nothing of a job, and so are the same for all jobs."""
+        known = {*self.variables, *HOST_NAMES}
+        try:
+            return frozenset(name for name, content in self.files.items() if names_in(content) <= known)
+        except ExpressionError:  # which is reported where it stands
+            return frozenset()
 
     @property
     def blocks(self) -> dict[str, str]:

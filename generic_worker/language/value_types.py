@@ -29,6 +29,9 @@ JOB_NAMES = {
 }
 """What every recipe's expressions may name, beside its variables, `job_<field>` and `file_<name>`."""
 
+HOST_NAMES = frozenset({"worker_host", "worker_bin", "jobs_dir"})
+"""Those of them that have a value without a job."""
+
 _RESERVED = frozenset({
     "name", "recipe", "variables",  # of the base job template
     "http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy",  # programs read them

@@ -17,7 +17,7 @@ from generic_worker.language.job_script import expressions_in, shell_names, unse
 from generic_worker.language.operations import JsonField, Status
 from generic_worker.language.recipe_texts import scripts, templates
 from generic_worker.language.structures import names_in, texts
-from generic_worker.language.value_types import JOB_NAMES
+from generic_worker.language.value_types import HOST_NAMES, JOB_NAMES
 from generic_worker.library.validation import did_you_mean, mended, schema_problems
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from generic_worker.syntax.source import Path, Source
 
 _PREFECT_PLACEHOLDER_RE = re.compile(r"(?<!\$){{\s*([\w\.\-\[\]$]+)\s*}}")
-_HOST_NAMES = frozenset({"worker_host", "worker_bin", "jobs_dir"})
 _SUBMITTED = frozenset({"job_id", "job_ids"})
 _PROXIES = frozenset({"http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy"})
 
@@ -103,7 +102,8 @@ def _available(recipe: Recipe, path: Path) -> frozenset[str]:
     if first == "scope":
         return frozenset({*recipe.variables, "worker_host"})
     if first == "check" or (first == "via" and recipe.check):
-        return frozenset({*recipe.variables, *_HOST_NAMES})
+        shared = (f"file_{name}" for name in recipe.shared_files)
+        return frozenset({*recipe.variables, *HOST_NAMES, *shared})
     if first in {"submit", "find", "files", "via", "script"}:
         return recipe.names - _SUBMITTED - captured
     return recipe.names if first in {"status", "env"} else recipe.names - {"job_ids"}

@@ -21,6 +21,7 @@ import pytest
 from generic_worker.commands.rendering import job_values
 from generic_worker.commands.runner import CommandRunner
 from generic_worker.job import Job, JobState, JobStatus
+from generic_worker.jobs.directory import prepare_directory
 from generic_worker.jobs.driver import Driver
 from generic_worker.library.loading import load
 from generic_worker.library.template import checked_variables
@@ -196,7 +197,7 @@ def test_a_submission_is_refused_in_the_words_of_aws(site):
 
     async def scenario():
         job = site.job(**{nonsense: "no-such"})
-        site.driver._prepare_directory(job)
+        prepare_directory(site.recipe, job.values)
         outcome, said = await site.driver.try_submit(job)
 
         assert outcome == "refused"
@@ -240,7 +241,7 @@ def test_nothing_is_known_of_jobs_while_aws_does_not_answer(site, nobody_listens
         report = await site.driver.status([job])
         found, trouble = await site.driver.find([job])
         gone, said = await site.driver.cancel(job, 0)
-        site.driver._prepare_directory(new)
+        prepare_directory(site.recipe, new.values)
         outcome, _ = await site.driver.try_submit(new)
 
         assert report.statuses[job].state is JobState.UNKNOWN

@@ -17,7 +17,7 @@ import pytest
 from generic_worker.commands.rendering import host_values, job_values, render, with_script
 from generic_worker.commands.runner import CommandRunner
 from generic_worker.errors import VariableError
-from generic_worker.job import Job
+from generic_worker.jobs.directory import prepare_directory
 from generic_worker.jobs.driver import Driver
 from generic_worker.library.loading import load
 
@@ -127,7 +127,7 @@ def test_a_value_is_in_a_private_file(tmp_path: Path, monkeypatch: pytest.Monkey
 
     def values(value: str) -> dict[str, Any]:
         made = job(subject, value, job_key=f"pf-{VALUES.index(value)}")
-        driver._prepare_directory(Job("pf", made, "hostile"))
+        prepare_directory(driver.recipe, made)
         return made
 
     found = {v: text.split("\0") for v, text in printed(subject, values).items()}

@@ -114,7 +114,8 @@ def submit_script(subject: Recipe, given: dict[str, Any]) -> str:
     ("submit", "more", "expected"),
     [
         ("  run: [launch]\n", "", False),
-        ("  run: [launch]\n", "files: {x: y}\n", True),
+        ("  run: [launch]\n", "files: {x: y}\n", False),
+        ("  run: [launch]\n", "files: {x: '${job_key}'}\n", True),
         ("  run: [launch, '${job_dir}']\n", "", True),
         ('  run: launch "$jobs_dir"\n', "", True),
         ("  run: [launch]\n  stdin: ${job_dir}\n", "", True),
