@@ -340,13 +340,14 @@ def test_a_secret_on_a_command_line_is_refused_and_not_shown(call):
 
 
 def test_private_files_are_shown_with_their_contents(call, folder):
-    text = RECIPE.replace("submit:\n", "files: {manifest: {queue: '${queue}'}}\nsubmit:\n", 1)
+    text = RECIPE.replace("submit:\n", "files: {manifest: {queue: '${queue}', key: '${job_key}'}}\nsubmit:\n", 1)
     (folder / "files.yaml").write_text(text, encoding="utf-8")
 
     data = json.loads(call("render", "files.yaml", "find", "--set", "queue=long", "--json")[1])
 
-    assert data["files"]["manifest"]["content"] == '{"queue": "long"}'
-    assert data["files"]["manifest"]["path"].endswith("/pf-0123456789abcdef0123456789abcdef-012345/manifest")
+    key = "pf-0123456789abcdef0123456789abcdef-012345"
+    assert json.loads(data["files"]["manifest"]["content"]) == {"queue": "long", "key": key}
+    assert data["files"]["manifest"]["path"].endswith(f"/{key}/manifest")
     assert [command["operation"] for command in data["commands"]] == ["find"]
 
 
