@@ -16,20 +16,13 @@ FOLDERS = json.dumps([f"/{name}:/{name}:ro" for name in ("usr", "lib", "lib64", 
 CONTAINER = ["image=hostfs", "image_pull_policy=never", "network=host", f"volumes={FOLDERS}"]
 HELD = ["--waiting", 'sbatch_options=["--hold"]']
 SITES = {
-<<<<<<< HEAD
     "slurm": ("slurm", "slurm", [], HELD),
     "slurm-24.11": ("slurm", "slurm-24.11", [], HELD),
     "htcondor": ("htcondor", "htcondor", [], ["--waiting", 'submit_commands=["hold = true"]']),
     "docker": ("docker", "dockerd", CONTAINER, []),
     "task-spooler": ("task-spooler", "task-spooler", [], ["--waiting", "slots=1000"]),
     "ssh": ("ssh", "sshd", ["host=testhost", 'ssh_options=["-F","{ssh}"]', "directory={tmp}/jobs"], []),
-=======
-    "slurm": ("slurm", ["output_file={tmp}/%j"], ["--waiting", 'sbatch_options=["--hold"]']),
-    "docker": ("dockerd", ["image=hostfs", "image_pull_policy=never", "network=host", f"volumes={FOLDERS}"], []),
-    "task-spooler": ("task-spooler", [], ["--waiting", "slots=1000"]),
-    "ssh": ("sshd", ["host=testhost", 'ssh_options=["-F","{ssh}"]', "directory={tmp}/jobs"], []),
-    "azure-container-instances": ("azure", ["resource_group=tests"], []),
->>>>>>> 3a218be (azure-container-instances is tried with the real az: one command for all jobs, ends that were not seen, a service principal)
+    "azure-container-instances": ("azure-container-instances", "azure", ["resource_group=tests"], []),
 }
 BROKEN = {
     "wrong id": ("submit.output", r"\^\(\?P<id>\\d\+\)\(\?:;", r"^Submitted batch job (?P<id>\\d+)(?:;"),
