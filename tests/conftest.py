@@ -15,6 +15,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from fault_proxy import FaultProxy
 from xdist.scheduler import LoadScopeScheduling
 
 FLOW = """
@@ -189,6 +190,13 @@ def server(tmp_path_factory, monkeypatch_session):
     found.stop()
 
 
+@pytest.fixture
+def api_proxy(server):
+    """A fault proxy in front of the server, for the `PREFECT_API_URL` of a worker; nothing fails until told to."""
+    with FaultProxy(server.port) as proxy:
+        yield proxy
+
+
 class Pool:
     """A work pool with one deployment; its methods make flow runs and wait for what becomes of them."""
 
@@ -258,6 +266,11 @@ class Pool:
     def state(self, flow_run_id):
         """The name of a flow run's state."""
         return self.read(flow_run_id).state.name
+
+    def history(self, flow_run_id):
+        """The states that a flow run has been in, the first one first."""
+        states = self._call(lambda client: client.read_flow_run_states(flow_run_id))
+        return sorted(states, key=lambda state: state.timestamp)
 
     def cancel(self, flow_run_id):
         """Ask for a flow run to be cancelled, as the UI does."""
@@ -355,6 +368,7 @@ def start_worker(server):
             yield process
         finally:
             if process.poll() is None:
+                process.send_signal(signal.SIGCONT)  # it may have been stopped
                 process.terminate()
                 process.wait(30)
 
