@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _LONG = 120
 """Seconds that a job runs which is to be cancelled. Should that fail, it ends by itself."""
+_PATIENCE = 45.0
+"""Seconds in which a cancelled job has to end: many schedulers give one 30 between SIGTERM and SIGKILL."""
 _HOSTILE = {
     "TRY_LINES": "first\nsecond\n\n\tfourth",
     "TRY_QUOTES": 'it\'s "quoted" `id` $HOME \\ %s * ; | & < > #!',
@@ -144,7 +146,7 @@ async def _ignore_term(trial: Trial, name: str) -> None:
 
 
 async def _cancel(trial: Trial, name: str, watch: Watch, when: str) -> None:
-    patience = max(20.0, 2 * trial.recipe.policy.grace * len(trial.recipe.cancels))
+    patience = max(_PATIENCE, 2 * trial.recipe.policy.grace * len(trial.recipe.cancels))
     begin = time.monotonic()
     with recording() as recorded:
         status = await end_job(trial.watcher, watch, patience)

@@ -70,10 +70,11 @@ NEGOTIATOR_MIN_INTERVAL = 1
 STARTER_UPDATE_INTERVAL = 2
 SHADOW_QUEUE_UPDATE_INTERVAL = 2
 UPDATE_INTERVAL = 2
+use POLICY: HOLD_IF_MEMORY_EXCEEDED
 RUNBENCHMARKS = 0
 CONF
 
-for program in condor_submit condor_q condor_history condor_rm condor_hold condor_release; do
+for program in condor_{submit,q,history,rm,hold,release,vacate_job}; do
   printf '#!/bin/sh\nexec setpriv --reuid=condor-jobs --regid=condor-jobs --clear-groups %s "$@"\n' \
     "${as_root[*]} $debian/usr/bin/$program" >"$dir/bin/$program"
   chmod 755 "$dir/bin/$program"

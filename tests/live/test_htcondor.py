@@ -1,0 +1,144 @@
+"""What HTCondor does with jobs that are removed, held or evicted: when that is an end, and what it is said to be."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shlex
+import subprocess
+import uuid
+from pathlib import Path
+
+import pytest
+
+from generic_worker.commands.rendering import job_values
+from generic_worker.commands.runner import CommandRunner
+from generic_worker.job import Job, JobState
+from generic_worker.jobs.driver import Driver
+from generic_worker.jobs.watcher import Watcher
+from generic_worker.library.loading import load
+
+SOON = 90
+SLEEPS = "sleep 300 & wait"
+IGNORES_TERM = "trap '' TERM; sleep 300; sleep 300"
+OWNER = "condor-jobs"
+
+
+def alive(pids):
+    return [pid for pid in pids if Path("/proc", pid).exists()]
+
+
+class Pool:
+    """HTCondor through the recipe: jobs that write their process's id to a file, and then run a script."""
+
+    def __init__(self, folder):
+        recipe = load("htcondor").recipe
+        policy = recipe.policy.model_copy(update={"poll": 1, "grace": 1})
+        self.driver = Driver(recipe.model_copy(update={"policy": policy}), CommandRunner(4))
+        self.pids = folder / "pids"
+        self.defaults = {name: schema.get("default") for name, schema in recipe.variables.items()}
+
+    def job(self, script, *lines, **variables):
+        key = f"pf-{uuid.uuid4().hex}-0"
+        command = shlex.join(["sh", "-c", f"echo $$ >>{self.pids}; {script}"])
+        about = {"job_key": key, "job_name": key, "command": command, "env": {}, "labels": {}}
+        values = self.defaults | {"submit_commands": ["job_max_vacate_time = 3", *lines]} | variables
+        return Job(key, job_values(self.driver.recipe, values, about), "htcondor", self.driver.scope({}))
+
+    async def follow(self, job, then=None, when=JobState.RUNNING):
+        """Submit a job, run a command of HTCondor's on it when it is in a state, and watch it until it has ended.
+
+        Returns its last status, and the processes that it had left then.
+        """
+        await self.driver.submit(job)
+        async with Watcher(logging.getLogger(__name__)) as watcher:
+            watch = watcher.watch(job, self.driver, lambda _: None)
+            while then and not (watch.status.state is when and (self.started() or when is not JobState.RUNNING)):
+                assert not watch.ended.done(), watch.status
+                await asyncio.sleep(0.1)
+            if then:
+                await asyncio.to_thread(subprocess.run, [*then, job.id], check=True, capture_output=True)
+            status = await asyncio.wait_for(watch.ended, SOON)
+            return status, alive(self.started())
+
+    def run(self, *arguments, **options):
+        return asyncio.run(self.follow(*arguments, **options))
+
+    def started(self):
+        """The process of each start of the job."""
+        return self.pids.read_text().split() if self.pids.exists() else []
+
+
+@pytest.fixture
+def pool(backends, tmp_path, monkeypatch):
+    for name, value in backends("htcondor").items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    return Pool(tmp_path)
+
+
+def test_a_removed_job_has_not_ended_before_its_processes_have(pool):
+    status, left = pool.run(pool.job(IGNORES_TERM), then=["condor_rm"])
+
+    assert (status.state, status.word, status.reason) == (
+        JobState.CANCELLED, "removed", f"via condor_rm (by user {OWNER})",
+    )  # fmt: skip
+    assert left == []
+
+
+def test_a_job_over_its_time_limit_is_ended_and_has_failed_for_that_reason(pool):
+    status, left = pool.run(pool.job(IGNORES_TERM, time_limit=4))
+
+    assert (status.state, status.word) == (JobState.FAILED, "stopped")
+    assert status.reason == "It was over its time limit of 4 seconds."
+    assert left == []
+
+
+def test_a_job_that_was_held_after_it_had_started_has_ended_for_that_reason(pool):
+    status, left = pool.run(pool.job(SLEEPS), then=["condor_hold", "-reason", "the disk is full"])
+
+    assert (status.state, status.word) == (JobState.FAILED, "stopped")
+    assert status.reason == f"the disk is full (by user {OWNER})"
+    assert left == []
+
+
+def test_a_job_that_is_held_before_it_has_started_waits_and_can_be_released(pool):
+    status, _ = pool.run(pool.job("exit 3", "hold = true"), then=["condor_release"], when=JobState.PENDING)
+
+    assert (status.state, status.word, status.exit_code) == (JobState.FAILED, "completed", 3)
+    assert len(pool.started()) == 1
+
+
+def test_an_evicted_job_is_not_started_again(pool):
+    status, left = pool.run(pool.job(SLEEPS), then=["condor_vacate_job"])
+
+    assert (status.state, status.word) == (JobState.FAILED, "stopped")
+    assert status.reason.startswith("It was evicted from slot1_")
+    assert (len(pool.started()), left) == (1, [])
+
+
+TOO_MUCH = "exec /usr/bin/python3 -c 'import time; held = bytearray(300_000_000); time.sleep(300)'"
+
+
+def test_a_job_that_takes_more_memory_than_it_asked_for_has_failed_for_that_reason(pool, until):
+    status, left = pool.run(pool.job(TOO_MUCH, memory="100MB"))
+
+    assert (status.state, status.word) == (JobState.FAILED, "stopped")
+    assert "memory usage exceeded request_memory" in status.reason
+    until(lambda: alive(left) == [], 15)  # the queue forgets where it ran before it has ended there
+
+
+ENDS = {
+    "true": (JobState.SUCCEEDED, 0, None),
+    "exit 3": (JobState.FAILED, 3, None),
+    "kill -9 $$": (JobState.FAILED, None, 9),
+}
+
+
+@pytest.mark.parametrize("leaves", ["leave_in_queue = true", "leave_in_queue = false"])
+@pytest.mark.parametrize("script", ENDS)
+def test_the_end_of_a_job_is_known_in_the_queue_and_from_the_history(pool, script, leaves):
+    status, _ = pool.run(pool.job(script, leaves))
+
+    assert (status.state, status.exit_code, status.signal) == ENDS[script]
+    assert status.word == "completed"
