@@ -113,6 +113,11 @@ class Job:
     born: float = -math.inf
 
     @property
+    def submitted(self) -> dict[str, str]:
+        """What expressions may name of it since it was submitted: `job_id`, and `job_<field>` for each field."""
+        return {"job_id": self.id, **{f"job_{name}": value for name, value in self.fields.items()}}
+
+    @property
     def pid(self) -> str:
         """The job as one line of text: what Prefect keeps as `infrastructure_pid`.
 

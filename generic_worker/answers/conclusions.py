@@ -167,27 +167,28 @@ class SubmitAnswer:
     """What a submit command says.
 
     Attributes:
-        outcome: `submitted`; `refused`: there is no job; `transient`: it failed for a passing reason, and
-            there may be one; `ambiguous`: nobody can say.
+        outcome: `submitted`; `refused`: nothing was done, and trying again does not help; `transient`: it failed for
+            a passing reason, or did not answer; `ambiguous`: it failed otherwise, which proves nothing.
         fields: The record, with `id`, when submitted.
+        nothing_done: Whether the command's own words prove that there is no job.
     """
 
     outcome: str
     fields: Record = field(default_factory=dict)
+    nothing_done: bool = False
 
 
 def submit_answer(command: Submit, printed: Printed) -> SubmitAnswer:
-    """Read a submit command's answer."""
-    if printed.exit_code != 0 and not printed.cut and printed.shows(command.transient):
-        return SubmitAnswer("transient")
-    if printed.cut or printed.unreachable or printed.killed:
-        return SubmitAnswer("ambiguous")
-    if printed.exit_code != 0:
-        return SubmitAnswer("refused")
-    record = _last(command.output, printed, "id")
-    if record is None or printed.shows(command.trouble):
-        return SubmitAnswer("transient" if printed.shows(command.transient) else "ambiguous")
-    return SubmitAnswer("submitted", record)
+    """Read a submit command's answer. An exit code proves nothing: many a command fails after its work was done."""
+    record = _last(command.output, printed, "id") if printed.exit_code == 0 else None
+    cut_off = printed.cut or printed.unreachable or printed.killed
+    if record is not None and not (cut_off or printed.shows(command.trouble)):
+        return SubmitAnswer("submitted", record)
+    # what was cut off may have gone on after the words that were printed
+    nothing_done = not cut_off and printed.shows(command.refused) is not None
+    if cut_off or printed.shows(command.transient) or (printed.exit_code == 0 and not nothing_done):
+        return SubmitAnswer("transient", nothing_done=nothing_done)
+    return SubmitAnswer("refused" if nothing_done else "ambiguous", nothing_done=nothing_done)
 
 
 def _last(output: Output, printed: Printed, needed: str) -> Record | None:

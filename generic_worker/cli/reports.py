@@ -245,7 +245,7 @@ def _status_data(answer: StatusAnswer) -> dict[str, Any]:
 _OUTCOMES = {
     "submitted": "submitted",
     "refused": "refused: there is no job.",
-    "transient": "transient: it failed for a passing reason, and is tried again.",
+    "transient": "transient: it failed for a passing reason, or did not answer. It is tried again if there is no job.",
     "ambiguous": "ambiguous: there may be a job. It is looked up by its key if the recipe has find.",
 }
 

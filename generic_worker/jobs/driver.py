@@ -6,7 +6,6 @@ It knows nothing of Prefect, and decides nothing: when to ask and what follows i
 from __future__ import annotations
 
 import asyncio
-import sys
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -23,18 +22,19 @@ from generic_worker.answers.records import Printed
 from generic_worker.commands.masking import mask
 from generic_worker.commands.rendering import render, used_names, uses_directory
 from generic_worker.commands.shared_files import write_shared
-from generic_worker.errors import GenericWorkerError
+from generic_worker.errors import GenericWorkerError, SubmitError
 from generic_worker.job import ABSENT, UNKNOWN, Job, JobState, JobStatus
 from generic_worker.jobs import clock
 from generic_worker.jobs.directory import prepare_directory, remove_directory
-from generic_worker.jobs.submission import submit_job
+from generic_worker.jobs.grouping import grouped, rendering
+from generic_worker.jobs.submission import Attempt, submit_job
 from generic_worker.language.expressions import compile_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from generic_worker.commands.runner import CommandResult, CommandRunner
-    from generic_worker.jobs.submission import Permit
+    from generic_worker.jobs.submission import Caller, Permit
     from generic_worker.language.operations import Find, Operation, Status
     from generic_worker.language.recipe import Recipe
 
@@ -73,6 +73,7 @@ class Driver:
         self.recipe = recipe
         self._runner = runner
         self._uses_directory = uses_directory(recipe)
+        self._captured = recipe.submit.output.field_names - {"id", "key", "name"}
         self._status_names = tuple(used_names(recipe, command) for command in recipe.statuses)
         # One command is always free to submit or cancel, however many ask for states.
         self._turns = asyncio.Semaphore(max(1, recipe.policy.commands - 1))
@@ -90,42 +91,37 @@ class Driver:
         value = compile_text(self.recipe.scope).value(values) if self.recipe.scope else None
         return "" if value is None else str(value)
 
-    async def submit(self, job: Job, stop: asyncio.Event | None = None, permit: Permit | None = None) -> None:
-        """Submit a job: afterwards it has an id.
-
-        Args:
-            job: The job.
-            stop: When it is set, a submission that has failed is not tried again.
-            permit: Asked before each try.
+    async def submit(self, job: Job, caller: Caller | None = None) -> None:
+        """Submit a job: afterwards it has an id. Where there is none for certain, nothing of it is left.
 
         Raises:
             GenericWorkerError: There is no job, or nobody can say whether there is (`SubmitError.ambiguous`).
         """
-        if self._uses_directory:
-            prepare_directory(self.recipe, job.values)
-        await submit_job(self, job, stop, permit)
+        try:
+            if self._uses_directory:
+                prepare_directory(self.recipe, job.values)
+            await submit_job(self, job, caller)
+        except GenericWorkerError as error:
+            if not (isinstance(error, SubmitError) and error.ambiguous):
+                await self.cleanup(job)
+            raise
 
-    async def try_submit(self, job: Job, permit: Permit | None = None) -> tuple[str, str]:
-        """Run the submit command once, if that is permitted when its turn has come.
-
-        Returns:
-            The outcome, as in `SubmitAnswer` or `Permit`; and what was said. A submitted job has its id.
-        """
+    async def try_submit(self, job: Job, permit: Permit | None = None) -> Attempt:
+        """Run the submit command once, if that is permitted when its turn has come. A submitted job has its id."""
         async with self._submissions:
             permission, why = await permit() if permit is not None else ("go", "")
             if permission != "go":
-                return permission, why
+                return Attempt(permission, why)
             result = await self._run(self.recipe.submit, job.values)
         answer = await self._read(result, partial(submit_answer, self.recipe.submit))
         if answer.outcome == "submitted":
             self.adopt(job, answer.fields)
-        return answer.outcome, mask(result.describe(), job.values)
+        return Attempt(answer.outcome, mask(result.describe(), job.values), answer.nothing_done)
 
     def adopt(self, job: Job, record: Mapping[str, str]) -> None:
         """Take over what the infrastructure calls a job."""
         job.id, job.born = record["id"], clock.now()
-        captured = self.recipe.submit.output.field_names - {"id", "key", "name"}
-        job.fields = {name: record[name] for name in sorted(captured) if record.get(name)}
+        job.fields = {name: record[name] for name in sorted(self._captured) if record.get(name)}
 
     async def find(self, jobs: Sequence[Job]) -> tuple[set[Job], dict[Job, str]]:
         """Look jobs up by their keys; those found are given their ids.
@@ -136,7 +132,7 @@ class Driver:
         command = self.recipe.find
         if command is None:
             return set(), dict.fromkeys(jobs, "the recipe has no find")
-        groups = self._groups(jobs, used_names(self.recipe, command))
+        groups = grouped(jobs, used_names(self.recipe, command), self.recipe.policy.batch)
         answers = await asyncio.gather(*(self._find(group, command) for group in groups))
         found = {job for some, _ in answers for job in some}
         troubles = zip(groups, (trouble for _, trouble in answers), strict=True)
@@ -164,7 +160,7 @@ class Driver:
         open_questions: set[Job] = set()
         for command, names in zip(self.recipe.statuses, self._status_names, strict=True):
             silent = [job for job, status in report.statuses.items() if status is UNKNOWN]
-            groups = self._groups(silent, names)
+            groups = grouped(silent, names, self.recipe.policy.batch)
             answers = await asyncio.gather(*(self._ask(group, command, report) for group in groups))
             for group, answer in zip(groups, answers, strict=True):
                 report.remarks += answer.remarks
@@ -182,10 +178,10 @@ class Driver:
 
     def status_group(self, job: Job) -> int:
         """What is the same for all jobs for which the first status command is the same."""
-        return hash(self._rendering(job, self._status_names[0]))
+        return hash(rendering(job, self._status_names[0]))
 
     async def _ask(self, jobs: Sequence[Job], command: Status, report: StatusReport) -> StatusAnswer:
-        values = {**jobs[0].values, **self._submitted(jobs[0]), "job_ids": [job.id for job in jobs]}
+        values = {**self._values(jobs[0]), "job_ids": [job.id for job in jobs]}
         try:
             async with self._turns:
                 result = await self._run(command, values)
@@ -236,50 +232,33 @@ class Driver:
         return mask(result.stdout.rstrip(), job.values) if result.exit_code == 0 else ""
 
     async def cleanup(self, job: Job) -> str:
-        """Clean up after a job that has ended; returns what went wrong, empty if nothing did."""
-        trouble = ""
-        if self.recipe.cleanup is not None:
+        """Clean up after a job that has ended, or that does not exist although it was to be submitted.
+
+        What was made before there was a job goes even without one: its private directory, and what the recipe's
+        `cleanup` removes if that is no command about the job's id.
+
+        Returns:
+            What went wrong, empty if nothing did.
+        """
+        trouble, command = "", self.recipe.cleanup
+        if command is not None and (job.id or not self._needs_job(command)):
             try:
                 async with self._afterwards:
-                    result = await self._run(self.recipe.cleanup, self._values(job))
+                    result = await self._run(command, self._values(job))
                 trouble = mask(result.describe(), job.values) if result.exit_code != 0 else ""
             except GenericWorkerError as error:
                 trouble = str(error)
-        self.discard(job)
-        return trouble
-
-    def discard(self, job: Job) -> None:
-        """Remove the job's private directory."""
         if self._uses_directory:
             remove_directory(job.values)
+        return trouble
 
-    def _submitted(self, job: Job) -> dict[str, Any]:
-        return {"job_id": job.id, **{f"job_{name}": value for name, value in job.fields.items()}}
+    def _needs_job(self, operation: Operation) -> bool:
+        """Whether a command names what only a submitted job has."""
+        submitted = {"job_id", *(f"job_{name}" for name in self._captured)}
+        return not submitted.isdisjoint(used_names(self.recipe, operation))
 
     def _values(self, job: Job) -> dict[str, Any]:
-        return {**job.values, **self._submitted(job)}
-
-    def _rendering(self, job: Job, names: frozenset[str]) -> str:
-        """What makes the command of one job different from those of others."""
-        if not names - {"job_ids"}:
-            return ""
-        submitted = self._submitted(job)
-        return repr([submitted.get(name, job.values.get(name)) for name in sorted(names - {"job_ids"})])
-
-    def _groups(self, jobs: Iterable[Job], names: frozenset[str]) -> list[list[Job]]:
-        """The jobs for which one command is the same, at most `policy.batch` when it names them all.
-
-        Two jobs that have been given the same id are never in one group: its answer would be taken for both.
-        """
-        shared: dict[tuple[str, int], list[Job]] = {}
-        holders: dict[str, list[str]] = {}
-        for job in jobs:
-            keys = holders.setdefault(job.id or job.key, [])
-            if job.key not in keys:
-                keys.append(job.key)
-            shared.setdefault((self._rendering(job, names), keys.index(job.key)), []).append(job)
-        size = self.recipe.policy.batch if "job_ids" in names else sys.maxsize
-        return [group[at : at + size] for group in shared.values() for at in range(0, len(group), size)]
+        return {**job.values, **job.submitted}
 
     async def _run(self, operation: Operation, values: Mapping[str, Any]) -> CommandResult:
         if self.recipe.shared_files:

@@ -1,4 +1,4 @@
-"""Submitting a job at most once: a submission that was not answered is looked up before it is tried again."""
+"""Submitting a job at most once: a failed submission proves nothing, so the job is looked up first."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import random
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, NoReturn, Protocol
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
 
 from generic_worker.errors import SubmitError
 from generic_worker.jobs import clock
@@ -19,9 +20,49 @@ if TYPE_CHECKING:
 
 _FIRST_WAIT, _LONGEST_WAIT = 2.0, 300.0
 """Seconds between two tries, at first and at most."""
+_FIRST_REMINDER, _LAST_REMINDER = 60.0, 3600.0
+"""Seconds between two log lines about one and the same trouble, at first and at most."""
 
 Permit = Callable[[], Awaitable[tuple[str, str]]]
 """Asked when a submission's turn has come: `go`, `begun` (the job is there already) or `stop`; and why."""
+
+
+async def _always() -> tuple[str, str]:
+    return "go", ""
+
+
+def _to_nobody(_: str) -> None:
+    pass
+
+
+@dataclass(slots=True)
+class Caller:
+    """Who wants a job to be submitted.
+
+    Attributes:
+        stop: Set when the job is not wanted any more.
+        permit: Asked before each try.
+        tell: Called with what the flow run's log should say meanwhile.
+    """
+
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    permit: Permit = _always
+    tell: Callable[[str], None] = _to_nobody
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """How one try to submit a job came out.
+
+    Attributes:
+        outcome: As in `SubmitAnswer` or `Permit`.
+        said: What was said, for people.
+        nothing_done: Whether it is proven that there is no job.
+    """
+
+    outcome: str
+    said: str
+    nothing_done: bool = False
 
 
 class Submitter(Protocol):
@@ -29,77 +70,94 @@ class Submitter(Protocol):
 
     recipe: Recipe
 
-    async def try_submit(self, job: Job, permit: Permit | None = None) -> tuple[str, str]:
-        """Run the submit command once, if that is permitted; returns the outcome and what was said."""
+    async def try_submit(self, job: Job, permit: Permit = _always) -> Attempt:
+        """Run the submit command once, if that is permitted. A submitted job has its id."""
 
     async def find(self, jobs: Sequence[Job]) -> tuple[set[Job], dict[Job, str]]:
         """Look jobs up by their keys; returns those that exist, and why others could not be looked up."""
 
-    def discard(self, job: Job) -> None:
-        """Remove what was prepared for a job."""
+
+class Reminder:
+    """When a lasting trouble is to be told again: at once, and then after pauses that grow to an hour."""
+
+    def __init__(self) -> None:
+        self._due, self._pause = clock.now(), _FIRST_REMINDER
+
+    def is_due(self) -> bool:
+        """Whether it is to be told now; then the pause begins."""
+        now = clock.now()
+        if now < self._due:
+            return False
+        self._due, self._pause = now + self._pause, min(self._pause * 2, _LAST_REMINDER)
+        return True
 
 
-async def submit_job(
-    driver: Submitter, job: Job, stop: asyncio.Event | None = None, permit: Permit | None = None
-) -> None:
+async def submit_job(driver: Submitter, job: Job, caller: Caller | None = None) -> None:
     """Submit a job until there is exactly one, or none for certain.
 
     Args:
         driver: Runs the commands.
         job: The job.
-        stop: When it is set, a submission that has failed is not tried again.
-        permit: Asked before each try.
+        caller: Who wants it.
 
     Raises:
         SubmitError: It was not permitted, the infrastructure refused the job, or nobody can say whether it exists.
     """
-    name, give_up = driver.recipe.name, clock.now() + driver.recipe.policy.retry_for
+    caller = caller or Caller()
+    recipe, give_up = driver.recipe, clock.now() + driver.recipe.policy.retry_for
     for wait in _waits(_FIRST_WAIT):
-        outcome, said = await driver.try_submit(job, permit)
-        if outcome == "submitted":
+        attempt = await driver.try_submit(job, caller.permit)
+        if attempt.outcome == "submitted":
             return
-        if outcome in {"refused", "stop"}:  # before another try it was proven that there is none
-            driver.discard(job)
-            raise SubmitError(said if outcome == "stop" else f"{name}: submit: {said}")
-        if driver.recipe.find is not None:
-            if await _exists(driver, job):
-                return
-            if outcome == "begun":  # so it is there, whatever the answer says
-                await asyncio.sleep(wait)
-                continue
-        elif outcome in {"ambiguous", "begun"}:
-            may_exist = f"The job may exist: look for {job.key}."
-            raise SubmitError(f"{name}: submit: no job id. {may_exist}\n{said}", ambiguous=True)
-        if clock.now() + wait > give_up or (stop is not None and stop.is_set()):
-            _give_up(driver, job, said)
-        await _sleep(wait, stop)
-        if stop is not None and stop.is_set():
-            _give_up(driver, job, said)
+        if attempt.outcome == "stop":  # before another try it was proven that there is none
+            raise SubmitError(attempt.said)
+        if not attempt.nothing_done and await _exists(driver, job, caller, attempt):
+            return
+        if attempt.outcome in {"refused", "ambiguous"}:
+            raise SubmitError(f"{recipe.name}: submit: {attempt.said}")
+        if attempt.outcome == "begun":  # so it is there, whatever the answer says
+            await asyncio.sleep(wait)
+            continue
+        if not await _may_try_again(wait, give_up, caller.stop):
+            raise SubmitError(f"{recipe.name}: submit: {attempt.said}\nIt is not tried again.")
 
 
-async def _exists(driver: Submitter, job: Job) -> bool:
-    """Whether an unanswered submission has made a job, which then has its id.
+async def _exists(driver: Submitter, job: Job, caller: Caller, attempt: Attempt) -> bool:
+    """Whether a failed submission has made a job, which then has its id.
 
     Asks until there is an answer, however long: a guess would lose the job, or run it twice.
+
+    Raises:
+        SubmitError: Nobody can say: the recipe has no find, the job is not wanted any more, or `policy.find_for` is
+            over.
     """
-    visible = False
-    for wait in _waits(driver.recipe.policy.visible_after):
-        found, trouble = await driver.find([job])
+    recipe, patience = driver.recipe, driver.recipe.policy.find_for
+    if recipe.find is None:
+        raise _undecided(recipe, job, "no job id.", attempt.said)
+    began, reminder, visible = clock.now(), Reminder(), False
+    for wait in _waits(recipe.policy.visible_after):
+        found, troubles = await driver.find([job])
         if job in found:
             return True
+        trouble = troubles.get(job, "")
         if visible and not trouble:
             return False
-        await asyncio.sleep(wait)
+        if trouble:
+            unknown = f"Nobody can say whether the last submission made a job: {trouble}"
+            if caller.stop.is_set() and visible:
+                raise _undecided(recipe, job, "the flow run was cancelled.", unknown)
+            if patience is not None and clock.now() + wait - began > patience:
+                raise _undecided(recipe, job, f"no answer for {patience:g} s, as policy.find_for says.", unknown)
+            if reminder.is_due():
+                caller.tell(f"{unknown}\nIt is asked again until there is an answer, or the flow run is cancelled.")
+        await _sleep(wait, caller.stop if trouble else None)
         visible = True
     return False
 
 
-def _give_up(driver: Submitter, job: Job, said: str) -> NoReturn:
-    text = f"{driver.recipe.name}: submit: {said}\nIt is not tried again."
-    if driver.recipe.find is None:
-        raise SubmitError(f"{text} The job may exist: look for {job.key}.", ambiguous=True)
-    driver.discard(job)
-    raise SubmitError(text)
+def _undecided(recipe: Recipe, job: Job, why: str, said: str) -> SubmitError:
+    text = f"{recipe.name}: submit: {why} The job may exist: look for {job.key}.\n{said}"
+    return SubmitError(text, ambiguous=True)
 
 
 def _waits(first: float) -> Iterator[float]:
@@ -108,6 +166,14 @@ def _waits(first: float) -> Iterator[float]:
     while True:
         yield wait * random.uniform(1.0, 1.3)  # noqa: S311 - jitter
         wait = min(wait * 2, _LONGEST_WAIT)
+
+
+async def _may_try_again(wait: float, give_up: float, stop: asyncio.Event) -> bool:
+    """Wait until it is time for another try. False when there is to be none."""
+    if clock.now() + wait > give_up:
+        return False
+    await _sleep(wait, stop)
+    return not stop.is_set()
 
 
 async def _sleep(seconds: float, stop: asyncio.Event | None) -> None:

@@ -106,6 +106,9 @@ class Submit(Operation):
     """Hands the job to the infrastructure and prints its id."""
 
     output: Output = Field(description="Must yield `id`. Other fields become `job_<field>` in later commands.")
+    refused: Pattern | None = Field(
+        None, description="Pattern in the output of a failed submission that proves that nothing was done."
+    )
     transient: Pattern | None = Field(
         None, description="Pattern in the output of a failed submission that says that trying again can help."
     )

@@ -70,6 +70,12 @@ class Policy(Closed):
     retry_for: Seconds = Field(
         600, ge=0, description="Seconds for which a submission that failed for a passing reason is tried again."
     )
+    find_for: Seconds | None = Field(
+        None,
+        ge=0,
+        description="Seconds for which a find that does not answer is asked again; then the flow run is Crashed, and "
+        "its job may exist. Without limit when left out.",
+    )
 
 
 class Example(Closed):
@@ -143,7 +149,11 @@ class Recipe(Closed):
         description="Ends the job. Of a list, the next step runs when the job is still there after `policy.grace`."
     )
     logs: Operation | None = Field(None, description="Prints the last lines of the job's output.")
-    cleanup: Operation | None = Field(None, description="Runs once for every job that has ended.")
+    cleanup: Operation | None = Field(
+        None,
+        description="Runs once for every job that has ended; and after a submission that has left no job, unless it "
+        "names the job's id.",
+    )
     states: dict[StateName, list[Text]] = Field(
         min_length=1,
         description="Our states to the infrastructure's own words, shell-style globs allowed. `finished` is succeeded "

@@ -81,5 +81,5 @@ def _missing_find(recipe: Recipe) -> Iterator[tuple[Path, str]]:
     if recipe.find is None:
         yield (
             ("submit",),
-            "Without find, a job whose submission was not answered is lost. Add find if the key can be looked up.",
+            "Without find, a job whose submission did not end well may be lost. Add find if the key can be looked up.",
         )

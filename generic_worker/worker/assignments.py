@@ -10,10 +10,11 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from generic_worker.errors import GenericWorkerError, SubmitError
+from generic_worker.errors import SubmitError
 from generic_worker.job import CLEANED, JobReference, JobState
 from generic_worker.jobs.cancellation import end_job
 from generic_worker.jobs.outcome import end_message
+from generic_worker.jobs.submission import Caller
 from generic_worker.worker import flow_runs
 from generic_worker.worker.events import emit_job_event
 
@@ -140,18 +141,15 @@ class Assignments:
             GenericWorkerError: The job was not submitted; the text says why, and whether it may exist all the same.
         """
         job, driver, flow_run = assignment.job, assignment.driver, assignment.flow_run
+        logger = self._host.get_flow_run_logger(flow_run)
         try:
             if not await flow_runs.save_pid(self._host.client, flow_run.id, job.pid):
                 raise SubmitError("the flow run was deleted before its job was submitted.")
-            await driver.submit(job, assignment.cancel, self._permit(assignment))
+            await driver.submit(job, Caller(assignment.cancel, self._permit(assignment), logger.warning))
             await flow_runs.save_pid(self._host.client, flow_run.id, job.pid)
-        except GenericWorkerError as error:
-            if not (isinstance(error, SubmitError) and error.ambiguous):
-                driver.discard(job)
-            raise
         finally:
             assignment.submitted.set()
-        self._host.get_flow_run_logger(flow_run).info("Submitted as %s job %s.", job.recipe, job.id)
+        logger.info("Submitted as %s job %s.", job.recipe, job.id)
 
     def _permit(self, assignment: Assignment) -> Permit:
         """What says, when a submission's turn has come, whether the job is still wanted and not there yet."""

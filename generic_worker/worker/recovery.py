@@ -178,7 +178,7 @@ class Recovery:
                 elif assignment.job in trouble or self._is_undecided(assignment):
                     continue
                 elif await self._hand_back(client, assignment.flow_run):
-                    assignment.driver.discard(assignment.job)
+                    await assignment.driver.cleanup(assignment.job)
                     settled.append(assignment.flow_run)
         return located, settled
 

@@ -33,6 +33,7 @@ FEW_USERS = {
     "filter.json": "an API that wants JSON within an argument",
     "output.from_": "systemd-run and at print the id on standard error",
     "policy.commands": "a site's choice",
+    "policy.find_for": "a site's choice",
     "policy.lost_polls": "a site's choice",
     "policy.retry_for": "a site's choice",
     "recipe.extends": "a site's own recipe, as in recipes/examples",
@@ -123,6 +124,7 @@ def test_a_recipe_that_was_tried_live_has_a_capture_of_every_answer(name: str) -
     found = {"found" if isinstance(a, dict) else a for c in cases(name, "find") for a in c["expect"].values()}
 
     assert sorted((states | {"absent", "unknown"}) - answers) == []
-    assert {"submitted", "refused"} <= outcomes
+    assert "submitted" in outcomes
+    assert outcomes & {"refused", "ambiguous"}
     assert {"found", None} <= found
     assert {"ok"} <= {case["expect"] for case in cases(name, "cancel")}

@@ -131,7 +131,7 @@ class CloudSite:
         return Job(key, values, self.recipe.name, self.driver.scope(values))
 
     def once(self, job):
-        """The outcome of one try to submit a job, and what was said."""
+        """One try to submit a job."""
         prepare_directory(self.recipe, job.values)
         return asyncio.run(self.driver.try_submit(job))
 

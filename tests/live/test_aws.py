@@ -198,10 +198,10 @@ def test_a_submission_is_refused_in_the_words_of_aws(site):
     async def scenario():
         job = site.job(**{nonsense: "no-such"})
         prepare_directory(site.recipe, job.values)
-        outcome, said = await site.driver.try_submit(job)
+        attempt = await site.driver.try_submit(job)
 
-        assert outcome == "refused"
-        assert "ClientException" in said
+        assert attempt.outcome == "refused"
+        assert "ClientException" in attempt.said
 
     asyncio.run(scenario())
 
@@ -242,7 +242,7 @@ def test_nothing_is_known_of_jobs_while_aws_does_not_answer(site, nobody_listens
         found, trouble = await site.driver.find([job])
         gone, said = await site.driver.cancel(job, 0)
         prepare_directory(site.recipe, new.values)
-        outcome, _ = await site.driver.try_submit(new)
+        attempt = await site.driver.try_submit(new)
 
         assert report.statuses[job].state is JobState.UNKNOWN
         assert "Could not connect to the endpoint" in report.trouble
@@ -250,7 +250,7 @@ def test_nothing_is_known_of_jobs_while_aws_does_not_answer(site, nobody_listens
         assert trouble
         assert not gone
         assert said
-        assert outcome == "transient"
+        assert attempt.outcome == "transient"
 
     asyncio.run(scenario())
 

@@ -39,9 +39,9 @@ def azure(cloud):
 )
 def test_a_submission_that_failed_for_a_passing_reason_is_tried_again(azure, fault):
     azure.fake.fault("PUT", times=30, **fault)
-    outcome, said = azure.once(azure.job())
+    attempt = azure.once(azure.job())
 
-    assert outcome == "transient", said
+    assert attempt.outcome == "transient", attempt.said
 
 
 @pytest.mark.parametrize("how", [{"drop": True}, {"status": 503, "body": ["ServerTimeout", "The request timed out."]}])

@@ -388,8 +388,8 @@ def test_a_job_is_found_by_its_key_and_submitting_it_again_makes_no_job_that_nob
         assert lost.id == job.id
 
         lost.id = ""
-        outcome, said = await site.driver.try_submit(lost)
-        assert outcome in {"submitted", "transient"}, said
+        attempt = await site.driver.try_submit(lost)
+        assert attempt.outcome in {"submitted", "transient"}, attempt.said
         assert (await site.driver.find([lost, stranger])) == ({lost}, {})
         assert not stranger.id
 
@@ -500,12 +500,12 @@ def test_nothing_is_known_while_the_service_is_down(site, monkeypatch):
         found, trouble = asyncio.run(site.driver.find([lost]))
         other = site.job("true")
         prepare_directory(site.recipe, other.values)
-        outcome, said = asyncio.run(site.driver.try_submit(other))
+        attempt = asyncio.run(site.driver.try_submit(other))
 
     assert states == [JobState.UNKNOWN]
     assert found == set()
     assert trouble
-    assert outcome in {"transient", "ambiguous"}, said
+    assert attempt.outcome in {"transient", "ambiguous"}, attempt.said
 
 
 @on(["task-spooler"])

@@ -255,8 +255,8 @@ class Trial:
         for job in without_id:
             if job in found:
                 self.watches[job] = self.watcher.watch(job, self.driver, lambda _: None)
-            else:
-                self.driver.discard(job)
+            elif job not in trouble:
+                await self.driver.cleanup(job)
 
     async def _end(self, watch: Watch) -> None:
         if watch.ended.done() or watch.job not in self.watches:

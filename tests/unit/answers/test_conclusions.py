@@ -20,7 +20,8 @@ name: rules
 submit:
   run: [submit]
   output: {regex: '^(?P<id>\\d+)(?:;(?P<cluster>\\S+))?$'}
-  transient: timed out|try again
+  refused: bad partition|limit
+  transient: timed out|try again|limit
   trouble: not sure
 find:
   run: [find]
@@ -203,20 +204,42 @@ def test_absence_is_proven_by_a_failed_commands_own_words_for_one_job_or_by_id_f
         (Printed("Welcome!\n12\n4711\n"), "submitted"),
         (Printed("", "bad partition", 1), "refused"),
         (Printed("4711\n", "bad partition", 1), "refused"),
+        (Printed("", "bad partition"), "refused"),
+        (Printed("", "bad partition", -15, cut=True), "transient"),
+        (Printed("", "bad partition", 137), "transient"),
+        (Printed("", "bad partition", 255, unreachable=True), "transient"),
+        (Printed("", "over your limit", 1), "transient"),
+        (Printed("", "nobody has listed this", 1), "ambiguous"),
+        (Printed("4711\n", "", 1), "ambiguous"),
         (Printed("", "request timed out", 1), "transient"),
         (Printed("", "please try again"), "transient"),
-        (Printed(""), "ambiguous"),
-        (Printed("Welcome!\n"), "ambiguous"),
-        (Printed("4711\n", "not sure"), "ambiguous"),
-        (Printed("4711\n", "", 0, cut=True), "ambiguous"),
-        (Printed("", "timed out", -15, cut=True), "ambiguous"),
-        (Printed("", "", -9), "ambiguous"),
-        (Printed("", "", 137), "ambiguous"),
-        (Printed("", "broken pipe", 255, unreachable=True), "ambiguous"),
+        (Printed(""), "transient"),
+        (Printed("Welcome!\n"), "transient"),
+        (Printed("4711\n", "not sure"), "transient"),
+        (Printed("4711\n", "", 0, cut=True), "transient"),
+        (Printed("", "timed out", -15, cut=True), "transient"),
+        (Printed("", "", -9), "transient"),
+        (Printed("", "", 137), "transient"),
+        (Printed("", "broken pipe", 255, unreachable=True), "transient"),
     ],
 )
 def test_a_submission_has_one_of_four_outcomes(printed: Printed, outcome: str) -> None:
     assert submit_answer(RECIPE.submit, printed).outcome == outcome
+
+
+@pytest.mark.parametrize(
+    ("printed", "nothing_done"),
+    [
+        (Printed("", "bad partition", 1), True),
+        (Printed("", "over your limit", 1), True),
+        (Printed("", "try again", 1), False),
+        (Printed("", "nobody has listed this", 1), False),
+        (Printed("", "bad partition", 137), False),
+        (Printed("4711\n", "bad partition"), False),
+    ],
+)
+def test_only_the_commands_own_words_prove_that_nothing_was_done(printed: Printed, *, nothing_done: bool) -> None:
+    assert submit_answer(RECIPE.submit, printed).nothing_done is nothing_done
 
 
 def test_the_last_record_with_an_id_is_the_job() -> None:

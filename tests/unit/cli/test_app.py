@@ -390,12 +390,15 @@ def test_an_answer_that_is_not_complete_says_why(call, folder):
     )
 
 
+TRANSIENT = "transient: it failed for a passing reason, or did not answer. It is tried again if there is no job."
+
+
 @pytest.mark.parametrize(
     ("verb", "code", "stdin", "expected"),
     [
         ("submit", "0", "job 17 on cobalt\n", "submitted: id 17, cluster cobalt\n"),
-        ("submit", "1", "", "refused: there is no job.\n"),
-        ("submit", "0", "", "ambiguous: there may be a job. It is looked up by its key if the recipe has find.\n"),
+        ("submit", "1", "", "ambiguous: there may be a job. It is looked up by its key if the recipe has find.\n"),
+        ("submit", "0", "", f"{TRANSIENT}\n"),
         ("find", "0", "17\n", "id\n──\n17\n"),
         ("find", "0", "", "There is no such job.\n"),
         ("find", "1", "", "The answer is not complete: exit code 1. There may be other jobs.\n"),

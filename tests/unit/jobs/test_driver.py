@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from generic_worker.commands.runner import CommandRunner
-from generic_worker.errors import CommandNotFound, SubmitError
+from generic_worker.errors import SubmitError
 from generic_worker.job import Job, JobState, JobStatus
-from generic_worker.jobs import submission
 from generic_worker.jobs.driver import Driver, StatusReport
 from generic_worker.library.loading import load
 
@@ -49,8 +48,6 @@ find:
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    monkeypatch.setattr(submission, "_LONGEST_WAIT", 0.2)
-    monkeypatch.setattr(submission, "_FIRST_WAIT", 0.1)
 
 
 def driver_of(text: str, **policy: float) -> Driver:
@@ -66,157 +63,6 @@ def a_job(place: Path, number: int = 1, **values: Any) -> Job:
 
 def lines(path: Path) -> list[str]:
     return path.read_text().splitlines() if path.exists() else []
-
-
-def submit(place: Path, text: str, script: str, find: str = "", *, stop: bool = False) -> Job:
-    (place / "submit").write_text(script)
-    (place / "find").write_text(find)
-    job = a_job(place)
-    job.id = ""
-
-    async def scenario() -> None:
-        event = asyncio.Event()
-        if stop:
-            event.set()
-        await driver_of(text).submit(job, event)
-
-    asyncio.run(scenario())
-    return job
-
-
-def test_a_submitted_job_has_its_id_and_what_else_was_said(tmp_path: Path) -> None:
-    begin = time.monotonic()
-    job = submit(tmp_path, SUBMIT, "echo Welcome to cobalt; echo '4711;cobalt'")
-
-    assert (job.id, job.fields) == ("4711", {"cluster": "cobalt"})
-    assert job.born >= begin
-    assert lines(tmp_path / "submitted") == ["pf-1"]
-
-
-def test_the_id_may_be_on_stderr(tmp_path: Path) -> None:
-    text = SUBMIT.replace("output: {regex: '^", "output: {from: stderr, regex: '^", 1)
-
-    assert submit(tmp_path, text, "echo 12; echo 'warning: /bin/sh' >&2; echo 4711 >&2").id == "4711"
-
-
-@pytest.mark.parametrize("text", [SUBMIT, SUBMIT + FIND])
-def test_a_refused_submission_is_not_tried_again(tmp_path: Path, text: str) -> None:
-    with pytest.raises(SubmitError, match=r"(?s)^test: submit: `.*` exited 1 after .* s\n    bad partition$") as error:
-        submit(tmp_path, text, "echo bad partition >&2; exit 1")
-
-    assert not error.value.ambiguous
-    assert lines(tmp_path / "submitted") == ["pf-1"]
-    assert lines(tmp_path / "looked") == []
-
-
-@pytest.mark.parametrize("script", ["true", "echo Welcome", "sleep 9", "kill -9 $$", "exit 137", "echo 7; sleep 9"])
-def test_an_unanswered_submission_without_find_may_exist_and_is_not_tried_again(tmp_path: Path, script: str) -> None:
-    with pytest.raises(SubmitError, match=r"^test: submit: no job id. The job may exist: look for pf-1.\n") as error:
-        submit(tmp_path, SUBMIT, script)
-
-    assert error.value.ambiguous
-    assert lines(tmp_path / "submitted") == ["pf-1"]
-
-
-def test_an_unanswered_submission_is_looked_up_and_taken_over(tmp_path: Path) -> None:
-    job = submit(tmp_path, SUBMIT + FIND, "true", "echo '4711|pf-1'")
-
-    assert job.id == "4711"
-    assert lines(tmp_path / "submitted") == ["pf-1"]
-
-
-def test_a_job_that_becomes_visible_late_is_not_submitted_again(tmp_path: Path) -> None:
-    job = submit(tmp_path, SUBMIT + FIND, "true", '[ "$(wc -l <looked)" = 1 ] || echo "4711|pf-1"')
-
-    assert job.id == "4711"
-    assert lines(tmp_path / "submitted") == ["pf-1"]
-    assert len(lines(tmp_path / "looked")) == 2
-
-
-def test_a_lookup_that_fails_is_repeated_until_it_answers(tmp_path: Path) -> None:
-    find = (
-        'case $(wc -l <looked) in 1) exit 1;; 2) echo "Welcome";; 3) sleep 0; kill -9 $$;; *) echo "4711|pf-1";; esac'
-    )
-    job = submit(tmp_path, SUBMIT + FIND, "true", find)
-
-    assert job.id == "4711"
-    assert lines(tmp_path / "submitted") == ["pf-1"]
-    assert len(lines(tmp_path / "looked")) == 4
-
-
-def test_a_job_that_does_not_exist_for_certain_is_submitted_again(tmp_path: Path) -> None:
-    job = submit(tmp_path, SUBMIT + FIND, '[ "$(wc -l <submitted)" = 1 ] || echo 4712')
-
-    assert job.id == "4712"
-    assert len(lines(tmp_path / "submitted")) == 2
-    assert len(lines(tmp_path / "looked")) == 2
-
-
-def test_a_passing_failure_is_tried_again_without_find(tmp_path: Path) -> None:
-    job = submit(tmp_path, SUBMIT, '[ "$(wc -l <submitted)" = 3 ] && echo 4711 || { echo try again >&2; exit 1; }')
-
-    assert job.id == "4711"
-    assert len(lines(tmp_path / "submitted")) == 3
-
-
-@pytest.mark.parametrize(("text", "ambiguous"), [(SUBMIT, True), (SUBMIT + FIND, False)])
-def test_nothing_is_tried_again_for_a_run_that_is_being_cancelled(
-    tmp_path: Path, text: str, *, ambiguous: bool
-) -> None:
-    with pytest.raises(SubmitError) as error:
-        submit(tmp_path, text, "echo try again >&2; exit 1", stop=True)
-
-    assert error.value.ambiguous is ambiguous
-    assert lines(tmp_path / "submitted") == ["pf-1"]
-
-
-def permitted(tmp_path: Path, text: str, answers: list[tuple[str, str]]) -> Job:
-    """Submit with a command that fails, and with a permit that gives certain answers, one per try."""
-    (tmp_path / "submit").write_text("echo try again >&2; exit 1")
-    job, given = a_job(tmp_path), iter(answers)
-    job.id = ""
-
-    async def permit() -> tuple[str, str]:
-        return next(given)
-
-    asyncio.run(driver_of(text).submit(job, None, permit))
-    return job
-
-
-def test_each_try_asks_whether_the_job_is_still_wanted(tmp_path: Path) -> None:
-    with pytest.raises(SubmitError, match=r"^nobody wants it$") as error:
-        permitted(tmp_path, SUBMIT, [("go", ""), ("go", ""), ("stop", "nobody wants it")])
-
-    assert lines(tmp_path / "submitted") == ["pf-1", "pf-1"]
-    assert not error.value.ambiguous
-
-
-def test_a_job_whose_flow_has_begun_is_looked_for_until_it_is_found_and_not_submitted_again(tmp_path: Path) -> None:
-    (tmp_path / "find").write_text("[ $(wc -l <looked) -lt 5 ] || echo '41|pf-1'")
-
-    assert permitted(tmp_path, SUBMIT + FIND, [("go", ""), ("begun", ""), ("begun", "")]).id == "41"
-    assert lines(tmp_path / "submitted") == ["pf-1"]
-
-
-def test_a_job_whose_flow_has_begun_may_exist_when_it_cannot_be_looked_for(tmp_path: Path) -> None:
-    with pytest.raises(SubmitError, match="The job may exist") as error:
-        permitted(tmp_path, SUBMIT, [("go", ""), ("begun", "the flow run has begun.")])
-
-    assert error.value.ambiguous
-
-
-def test_trying_again_has_an_end(tmp_path: Path) -> None:
-    with pytest.raises(SubmitError, match=r"It is not tried again. The job may exist: look for pf-1.$"):
-        submit(tmp_path, SUBMIT.replace("retry_for: 5", "retry_for: 0.3"), "echo try again; exit 1")
-
-    assert 2 <= len(lines(tmp_path / "submitted")) <= 4
-
-
-def test_a_program_that_is_not_there_submits_nothing(tmp_path: Path) -> None:
-    head, tail = SUBMIT.index("  run: |"), SUBMIT.index("  output:")
-    text = f"{SUBMIT[:head]}  run: [no-such-program-here]\n{SUBMIT[tail:]}"
-    with pytest.raises(CommandNotFound):
-        submit(tmp_path, text, "")
 
 
 def test_private_files_are_private_and_go_with_the_job(tmp_path: Path) -> None:

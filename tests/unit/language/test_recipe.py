@@ -131,6 +131,7 @@ def test_defaults_are_as_the_language_says() -> None:
         "grace": 30,
         "visible_after": 5,
         "retry_for": 600,
+        "find_for": None,
     }
     assert recipe().submit.timeout == 60
     assert recipe().script.interpreter == "/bin/sh"

@@ -193,7 +193,7 @@ def test_everything_that_is_wrong_is_told_at_once_and_nothing_that_only_follows(
 @pytest.mark.parametrize(
     ("changed", "expected"),
     [
-        ({"find": ""}, ["5:1: submit: Without find, a job whose submission was not answered is lost. "
+        ({"find": ""}, ["5:1: submit: Without find, a job whose submission did not end well may be lost. "
                         "Add find if the key can be looked up."]),
         ({"submit": "submit: {run: [launch, '${queue}'], output: {columns: [id]}}"},
          ["3:55: variables.more: No command uses this variable."]),

@@ -51,10 +51,10 @@ def problems(example):
         "of: submit\nstdout: job 17 on cobalt\nexpect: {id: 17, cluster: cobalt}",
         "of: submit\nstdout: job 17\nexpect: {id: '17'}",
         "of: submit\nstdout: job 17\nexpect: {id: '17', cluster: null}",
-        "of: submit\nexit: 1\nexpect: refused",
+        "of: submit\nexit: 1\nexpect: ambiguous",
         "of: submit\nexit: 1\nstderr: try again\nexpect: transient",
-        "of: submit\nexit: 137\nexpect: ambiguous",
-        "of: submit\nexpect: ambiguous",
+        "of: submit\nexit: 137\nexpect: transient",
+        "of: submit\nexpect: transient",
         "of: find\nstdout: 17|pf-1\nexpect: {id: 17}",
         "of: find\nstdout: 17|pf-1\nexpect: {id: 17, key: pf-1}",
         'of: find\nstdout: "16|pf-0\\n17|pf-1\\n"\nexpect: {id: 17, key: pf-1}',
@@ -84,7 +84,7 @@ def test_an_example_that_holds_is_no_problem(example):
         ),
         (
             "of: submit\nexit: 1\nexpect: transient",
-            "sample.yaml:30:5: examples[0].expect: expected transient, the recipe reads refused.",
+            "sample.yaml:30:5: examples[0].expect: expected transient, the recipe reads ambiguous.",
         ),
         (
             "of: submit\nstdout: job 17 on cobalt\nexpect: {id: '17'}",
@@ -153,7 +153,7 @@ def test_every_example_of_a_recipe_is_tried():
 
 def test_an_exit_code_of_the_transport_leaves_everything_unknown():
     text = RECIPE.replace("variables: {}", "via: {run: [ssh, host], unreachable: [255]}")
-    example = "  - {of: status, exit: 255, expect: {17: unknown}}\n  - {of: submit, exit: 255, expect: ambiguous}\n"
+    example = "  - {of: status, exit: 255, expect: {17: unknown}}\n  - {of: submit, exit: 255, expect: transient}\n"
 
     assert examples.problems(load(text + example)) == []
 

@@ -1,0 +1,84 @@
+"""What was read wrongly once, and what it means. Each input stands for a kind, whose rule is tested elsewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from generic_worker.answers.conclusions import submit_answer
+from generic_worker.answers.records import Printed
+from generic_worker.library.loading import load
+
+RECIPES = sorted(path.stem for path in (Path(__file__).parents[2] / "recipes").glob("*.yaml"))
+
+SBATCH = "sbatch: error: Batch job submission failed: "
+CREATE = 'error when creating "STDIN": Post "https://10.0.0.1": '
+DAEMON = "docker: Error response from daemon: "
+SYSTEM = "Failed in an LSF library call: Failed in sending/receiving a message: "
+UNANSWERED = {
+    "slurm": (
+        1,
+        f"{SBATCH}Zero Bytes were transmitted or received",
+        f"{SBATCH}Message receive failure",
+        f"{SBATCH}Unexpected message received",
+        f"{SBATCH}Communication shutdown failure",
+        f"{SBATCH}Connection timed out reading",
+        f"{SBATCH}Rate limit exceeded, please retry later",
+        f"{SBATCH}Slurm job queue full, sleeping and retrying",
+        f"{SBATCH}MaxJobCount limit reached",
+    ),
+    "pbs": (
+        171,
+        "qsub: Invalid credential",
+        "qsub: End of File",
+        "qsub: Server too busy to continue",
+        "pbs_iff: cannot connect to host",
+    ),
+    "lsf": (
+        255,
+        f"{SYSTEM}Connection reset by peer. Job not submitted.",
+        "Batch daemon not responding ... still trying",
+        "ls_info: A socket operation has failed: Connection refused",
+    ),
+    "htcondor": (
+        1,
+        "ERROR: Failed to commit job submission into the queue.",
+        "SECMAN:2007:Failed to end classad message.",
+    ),
+    "kubernetes": (
+        1,
+        f"{CREATE}unexpected EOF",
+        f"{CREATE}http2: client connection lost",
+        f"{CREATE}read tcp 10.0.0.2:1->10.0.0.1:443: read: connection timed out",
+        'error when creating "STDIN": dial tcp 10.0.0.1:443: connect: no route to host',
+    ),
+    "docker": (
+        125,
+        f"{DAEMON}toomanyrequests: You have reached your pull rate limit.",
+        f'{DAEMON}Get "https://registry-1.docker.io/v2/": net/http: request canceled while waiting for connection '
+        "(Client.Timeout exceeded while awaiting headers)",
+        f"{DAEMON}received unexpected HTTP status: 503 Service Unavailable",
+        "docker: unexpected EOF",
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "exit_code", "text"),
+    [(name, exit_code, text) for name, (exit_code, *texts) in UNANSWERED.items() for text in texts],
+)
+def test_a_failed_submission_is_refused_only_by_words_that_say_so(name: str, exit_code: int, text: str) -> None:
+    answer = submit_answer(load(name).recipe.submit, Printed(stderr=f"{text}\n", exit_code=exit_code))
+
+    assert answer.outcome in {"transient", "ambiguous"}
+    assert not answer.nothing_done
+
+
+@pytest.mark.parametrize("exit_code", [1, 2, 52, 124, 137, 255])
+@pytest.mark.parametrize("name", RECIPES)
+def test_no_recipe_takes_a_failure_that_nobody_has_listed_for_a_refusal(name: str, exit_code: int) -> None:
+    answer = submit_answer(load(name).recipe.submit, Printed(stderr="the answer was lost\n", exit_code=exit_code))
+
+    assert answer.outcome in {"transient", "ambiguous"}
+    assert not answer.nothing_done
