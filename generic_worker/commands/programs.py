@@ -33,6 +33,7 @@ class Command:
         env: Variables added to `base_environment`, or replacing some of it.
         timeout: Seconds that it may take.
         cwd: Its working directory; the worker's if absent.
+        operation: The recipe's operation that it is of, such as `submit`.
     """
 
     argv: tuple[str, ...]
@@ -40,6 +41,7 @@ class Command:
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
     timeout: float = 60.0
     cwd: str | None = None
+    operation: str = ""
 
     @property
     def line(self) -> str:

@@ -165,7 +165,7 @@ def render(recipe: Recipe, operation: Operation, values: Mapping[str, Any]) -> C
             argv = ["/bin/sh", "-c", _FAR_SIDE, "sh", *argv]
             stdin = _assignments(environment) + stdin
         argv = [*near, shlex.join(argv)] if recipe.via.quote else [*near, *argv]
-    return Command(tuple(argv), stdin, environment, operation.timeout)
+    return Command(tuple(argv), stdin, environment, operation.timeout, operation=verb)
 
 
 def _shell_form(recipe: Recipe, script: str, values: Mapping[str, Any]) -> tuple[list[str], dict[str, str]]:

@@ -7,6 +7,7 @@ and long enough, ends a watch.
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING
 
 from generic_worker.job import UNKNOWN, Job, JobState, JobStatus
@@ -52,8 +53,15 @@ class Watcher:
     @property
     def watches(self) -> list[Watch]:
         """All the watches that have not ended."""
-        groups = [group for one in self._infrastructures.values() for group in one.groups.values()]
-        return [watch for group in groups for watch in group.watches]
+        groups = [group for one in list(self._infrastructures.values()) for group in list(one.groups.values())]
+        return [watch for group in groups for watch in list(group.watches)]
+
+    def last_answers(self) -> dict[str, float]:
+        """When the infrastructure of each recipe with watched jobs last answered in full: seconds since the epoch."""
+        found: dict[str, float] = {}
+        for driver, one in list(self._infrastructures.items()):
+            found[driver.recipe.name] = min(one.answered, found.get(driver.recipe.name, one.answered))
+        return found
 
     def watch(self, job: Job, driver: Driver, tell: Callable[[JobStatus | str], None]) -> Watch:
         """Start to watch a submitted job."""
@@ -181,7 +189,9 @@ class Watcher:
                 text = "%s\nNothing is concluded about the jobs that it does not answer about: %d of %d."
                 self._logger.warning(text, report.trouble, unknown, len(watches))
             infrastructure.without_answer.add(group)
-        elif group in infrastructure.without_answer:
+            return
+        infrastructure.answered = time.time()
+        if group in infrastructure.without_answer:
             infrastructure.without_answer.remove(group)
             if not infrastructure.without_answer:
                 self._logger.warning("%s: the infrastructure answers again.", group.driver.recipe.name)

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import math
 import random
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -77,11 +78,16 @@ class Watch:
 
 @dataclass(slots=True, eq=False)
 class Infrastructure:
-    """All that is asked of one driver: its groups, their cost in seconds, those without a full answer."""
+    """All that is asked of one driver: its groups, their cost in seconds, those without a full answer.
+
+    Attributes:
+        answered: When it last answered in full, in seconds since the epoch; when it was first asked until then.
+    """
 
     groups: dict[int, WatchGroup] = field(default_factory=dict)
     seconds: float = 0.0
     without_answer: set[WatchGroup] = field(default_factory=set)
+    answered: float = field(default_factory=time.time)
 
 
 @dataclass(slots=True, eq=False)

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from generic_worker.errors import SubmitError
 from generic_worker.job import CLEANED, JobReference, JobState
+from generic_worker.jobs import clock
 from generic_worker.jobs.cancellation import end_job
+from generic_worker.jobs.metrics import FLOW_RUNS, REPORT_SECONDS, SUBMISSIONS
 from generic_worker.jobs.outcome import end_message
 from generic_worker.jobs.submission import Caller
 from generic_worker.worker import flow_runs
@@ -147,8 +149,12 @@ class Assignments:
                 raise SubmitError("the flow run was deleted before its job was submitted.")
             await driver.submit(job, Caller(assignment.cancel, self._permit(assignment), logger.warning))
             await flow_runs.save_pid(self._host.client, flow_run.id, job.pid)
+        except SubmitError as error:
+            SUBMISSIONS.labels(job.recipe, "unknown" if error.ambiguous else "not_submitted").inc()
+            raise
         finally:
             assignment.submitted.set()
+        SUBMISSIONS.labels(job.recipe, "submitted").inc()
         logger.info("Submitted as %s job %s.", job.recipe, job.id)
 
     def _permit(self, assignment: Assignment) -> Permit:
@@ -181,6 +187,8 @@ class Assignments:
         if assignment.cancel.is_set():
             assignment.ending = self._ending(assignment, assignment.watch)
         status = await assignment.watch.ended
+        if status.state is JobState.ABSENT:
+            FLOW_RUNS.labels("lost").inc()
         return await self._conclude(assignment, status)
 
     async def end(self, assignment: Assignment) -> JobStatus | None:
@@ -219,13 +227,15 @@ class Assignments:
     async def _conclude(self, assignment: Assignment, status: JobStatus) -> JobStatus:
         """Report a job's end to Prefect, unless the flow run has done so itself; then clean up."""
         job, driver, flow_run = assignment.job, assignment.driver, assignment.flow_run
-        logger = self._host.get_flow_run_logger(flow_run)
+        logger, ended = self._host.get_flow_run_logger(flow_run), clock.now()
         if await self._has_another_owner(flow_run):
             return status
         if not (status.state is JobState.SUCCEEDED and await self._reported(assignment)):
             status = await driver.explain(job, status)
             message = end_message(job, status, ended_by_us=assignment.cancel.is_set())
             reported = await flow_runs.report_end(self._host.client, flow_run.id, message, job.key)
+            if reported is not None:
+                REPORT_SECONDS.labels(job.recipe).observe(clock.now() - ended)
             if reported is not None and reported.is_crashed():
                 logs = await driver.logs(job)
                 if logs:

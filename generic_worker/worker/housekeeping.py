@@ -11,6 +11,7 @@ from prefect.client.schemas.objects import StateType
 
 from generic_worker.job import JobState
 from generic_worker.jobs import clock
+from generic_worker.jobs.metrics import FLOW_RUNS
 from generic_worker.worker import flow_runs
 from generic_worker.worker.leases import Leases
 from generic_worker.worker.queries import ACTIVE, missing_runs, runs_by_id, runs_of_pool, workers_online
@@ -173,6 +174,7 @@ class Housekeeping:
     def _adopt_new(self, assignments: Sequence[Assignment]) -> None:
         for assignment in assignments:
             if assignment.flow_run.id not in self._assignments:
+                FLOW_RUNS.labels("adopted").inc()
                 self._adopt(assignment)
 
     def _is_abandoned(self, flow_run: FlowRun, online: set[str]) -> bool:

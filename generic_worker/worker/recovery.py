@@ -20,6 +20,7 @@ from prefect.utilities.engine import propose_state
 from generic_worker.errors import GenericWorkerError
 from generic_worker.job import CLEANED, JobReference
 from generic_worker.jobs import clock
+from generic_worker.jobs.metrics import FLOW_RUNS
 from generic_worker.worker import flow_runs
 from generic_worker.worker.assignments import Assignment
 from generic_worker.worker.queries import runs_of_pool
@@ -207,6 +208,7 @@ class Recovery:
             )
         except (Abort, Pause, ObjectNotFound):
             return False
+        FLOW_RUNS.labels("handed_back").inc()
         return True
 
     def _warn_once(self, text: str) -> None:

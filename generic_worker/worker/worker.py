@@ -14,6 +14,7 @@ from generic_worker.commands.runner import CommandRunner
 from generic_worker.errors import GenericWorkerError
 from generic_worker.job import JobReference, JobState
 from generic_worker.jobs.driver import Driver
+from generic_worker.jobs.metrics import JobsCollector, MeasuredRunner
 from generic_worker.jobs.outcome import exit_status
 from generic_worker.jobs.preflight import preflight
 from generic_worker.jobs.watcher import Watcher
@@ -74,6 +75,7 @@ class GenericWorker(Safeguards, BaseWorker[GenericWorkerJobConfiguration, Generi
     async def __aenter__(self) -> Self:
         """Start to watch, take over what an earlier worker has left, then work."""
         await self._watching.enter_async_context(self._watcher)
+        self._watching.enter_context(JobsCollector(self._watcher))
         try:
             await super().__aenter__()
             gc.freeze()  # what has been imported stays: looking through it all again and again stops the event loop
@@ -148,7 +150,7 @@ class GenericWorker(Safeguards, BaseWorker[GenericWorkerJobConfiguration, Generi
     def driver(self, recipe: Recipe) -> Driver:
         """The driver of a recipe: one for all the jobs that have the same."""
         if id(recipe) not in self._drivers:
-            self._drivers[id(recipe)] = Driver(recipe, CommandRunner(recipe.policy.commands))
+            self._drivers[id(recipe)] = Driver(recipe, MeasuredRunner(recipe.name, recipe.policy.commands))
         return self._drivers[id(recipe)]
 
     async def run(
