@@ -50,6 +50,12 @@ def _free_port():
         return listener.getsockname()[1]
 
 
+@pytest.fixture(name="free_port", scope="session")
+def free_port_fixture():
+    """A port of the loopback interface that nobody listens on: free_port()."""
+    return _free_port
+
+
 @dataclass
 class Server:
     """A running Prefect server.
