@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter as Counts
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from prometheus_client import Counter, Histogram
@@ -14,7 +15,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import REGISTRY, Collector
 
 from generic_worker.commands.runner import CommandRunner
-from generic_worker.errors import CommandError
+from generic_worker.errors import CommandError, GenericWorkerError, SubmitError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,6 +54,18 @@ FLOW_RUNS = Counter(
     "Flow runs that were adopted from a worker that is gone, handed_back to the queue, or whose job was lost.",
     ["what"],
 )
+
+
+@contextmanager
+def counted_submission(recipe: str) -> Iterator[None]:
+    """Count what becomes of the submission that is made in this context."""
+    try:
+        yield
+    except GenericWorkerError as error:
+        unknown = isinstance(error, SubmitError) and error.ambiguous
+        SUBMISSIONS.labels(recipe, "unknown" if unknown else "not_submitted").inc()
+        raise
+    SUBMISSIONS.labels(recipe, "submitted").inc()
 
 
 class MeasuredRunner(CommandRunner):

@@ -14,7 +14,7 @@ from generic_worker.errors import SubmitError
 from generic_worker.job import CLEANED, JobReference, JobState
 from generic_worker.jobs import clock
 from generic_worker.jobs.cancellation import end_job
-from generic_worker.jobs.metrics import FLOW_RUNS, REPORT_SECONDS, SUBMISSIONS
+from generic_worker.jobs.metrics import FLOW_RUNS, REPORT_SECONDS, counted_submission
 from generic_worker.jobs.outcome import end_message
 from generic_worker.jobs.submission import Caller
 from generic_worker.worker import flow_runs
@@ -147,14 +147,11 @@ class Assignments:
         try:
             if not await flow_runs.save_pid(self._host.client, flow_run.id, job.pid):
                 raise SubmitError("the flow run was deleted before its job was submitted.")
-            await driver.submit(job, Caller(assignment.cancel, self._permit(assignment), logger.warning))
+            with counted_submission(job.recipe):
+                await driver.submit(job, Caller(assignment.cancel, self._permit(assignment), logger.warning))
             await flow_runs.save_pid(self._host.client, flow_run.id, job.pid)
-        except SubmitError as error:
-            SUBMISSIONS.labels(job.recipe, "unknown" if error.ambiguous else "not_submitted").inc()
-            raise
         finally:
             assignment.submitted.set()
-        SUBMISSIONS.labels(job.recipe, "submitted").inc()
         logger.info("Submitted as %s job %s.", job.recipe, job.id)
 
     def _permit(self, assignment: Assignment) -> Permit:

@@ -1,16 +1,17 @@
 """What Prometheus is told about commands and jobs."""
 
 import asyncio
+import contextlib
 import logging
 
 import pytest
 from prometheus_client import REGISTRY, generate_latest
 
 from generic_worker.commands.programs import Command
-from generic_worker.errors import CommandNotFound
+from generic_worker.errors import CommandNotFound, SubmitError
 from generic_worker.job import Job
 from generic_worker.jobs.driver import Driver
-from generic_worker.jobs.metrics import JobsCollector, MeasuredRunner
+from generic_worker.jobs.metrics import JobsCollector, MeasuredRunner, counted_submission
 from generic_worker.jobs.watcher import Watcher
 from generic_worker.library.loading import load
 
@@ -71,3 +72,21 @@ def test_a_status_command_is_counted_as_such():
     asyncio.run(driver.status([Job("pf-1-1", {"job_key": "pf-1-1"}, "measured", id="1")]))
 
     assert value("generic_worker_command_seconds_count", **labels) - before == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (None, "submitted"),
+        (SubmitError("refused"), "not_submitted"),
+        (SubmitError("no answer", ambiguous=True), "unknown"),
+        (CommandNotFound("sbatch"), "not_submitted"),
+    ],
+)
+def test_submissions_are_counted_by_what_becomes_of_them(error, outcome):
+    before = value("generic_worker_submissions_total", recipe="measured", outcome=outcome)
+    with pytest.raises(type(error)) if error else contextlib.nullcontext(), counted_submission("measured"):
+        if error:
+            raise error
+
+    assert value("generic_worker_submissions_total", recipe="measured", outcome=outcome) - before == 1
