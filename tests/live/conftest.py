@@ -22,6 +22,7 @@ from generic_worker.jobs.driver import Driver
 from generic_worker.library.loading import load
 from generic_worker.library.template import checked_variables
 
+STAND_INS = Path(__file__).parents[1] / "fakes"
 REQUIRED = os.environ.get("GENERIC_WORKER_REQUIRE_BACKENDS", "").split()
 
 
@@ -62,9 +63,16 @@ def slurm():
 
 
 @pytest.fixture(scope="session")
-def backends():
+def backends(tmp_path_factory):
     """The environment in which the commands of a backend work, by the name of its start script."""
-    return backend_environment
+    queue = tmp_path_factory.mktemp("pbs")
+
+    def environment(name):
+        if name == "pbs" and not Path(os.environ.get("GENERIC_WORKER_TEST_BACKENDS", ""), name, "env.sh").is_file():
+            return {"PATH": f"{STAND_INS / name}:{os.environ['PATH']}", "FAKE_PBS": str(queue)}
+        return backend_environment(name)
+
+    return environment
 
 
 class Fake:

@@ -110,6 +110,14 @@ BACKENDS = {
         unknown=64 * "0",
         kill=("podman", "kill", "{id}"),
     ),
+    # a stand-in, in tests/fakes, where there is no PBS: it is in no package
+    "pbs": Backend(
+        "pbs",
+        {"output_file": "{tmp}/output"},
+        waiting={"qsub_options": ["-h"]},
+        unknown="999999.pbs1",
+        down={"PBS_BATCH_SERVICE_PORT": "1"},
+    ),
     "gridengine": Backend("gridengine", {"output_dir": "{tmp}"}, waiting={"qsub_options": ["-h"]}, terminates=False),
     # the real CLI, and a fake of the cloud that runs containers as processes here
     "azure-container-instances": Backend(
@@ -530,3 +538,23 @@ def test_a_job_is_known_and_can_be_ended_when_its_queue_has_died_and_forgotten_i
 
     assert states == [JobState.RUNNING]
     assert status.state is JobState.ABSENT
+
+
+@pytest.mark.parametrize("history", [True, False])
+@on(["pbs"])
+def test_a_submission_that_was_done_and_failed_is_found_with_and_without_a_job_history(site, history):
+    queue = Path(os.environ.get("FAKE_PBS") or pytest.skip("a real PBS loses no answers on demand"))
+    settings = [queue / "lost", *([] if history else [queue / "no-history"])]
+    job = site.job("sleep 60")
+    for setting in settings:
+        setting.touch()
+    try:
+        asyncio.run(site.driver.submit(job))
+        states = asyncio.run(site.status(job))
+    finally:
+        for setting in settings:
+            setting.unlink()
+    found = subprocess.run(["qselect", "-N", job.key], check=True, capture_output=True, text=True).stdout.split()
+
+    assert found == [job.id]
+    assert states[0].alive

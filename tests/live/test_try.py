@@ -18,6 +18,7 @@ HELD = ["--waiting", 'sbatch_options=["--hold"]']
 SITES = {
     "slurm": ("slurm", "slurm", [], HELD),
     "slurm-24.11": ("slurm", "slurm-24.11", [], HELD),
+    "pbs": ("pbs", "pbs", [], ["--waiting", 'qsub_options=["-h"]']),
     "htcondor": ("htcondor", "htcondor", [], ["--waiting", 'submit_commands=["hold = true"]']),
     "docker": ("docker", "dockerd", CONTAINER, []),
     "task-spooler": ("task-spooler", "task-spooler", [], ["--waiting", "slots=1000"]),

@@ -246,8 +246,8 @@ def _environment_check() -> str:
 
 def _other_id(job_id: str) -> str:
     """An id of the same shape that no job has."""
-    if job_id.isdecimal():
-        return str(int(job_id) + 1_000_000)
+    if numbered := re.fullmatch(r"(\d+)(\.[\w.-]+)?", job_id):  # PBS adds its server's name
+        return f"{int(numbered[1]) + 1_000_000}{numbered[2] or ''}"
     head, _, tail = job_id.rpartition("/")
     other = re.sub(r"\d", lambda digit: str(9 - int(digit[0])), tail)
     return f"{head}/{other}" if head else other
