@@ -27,12 +27,14 @@ class _Jumps(selectors.DefaultSelector):
         self.threads = 0
 
     def select(self, timeout: float | None = None) -> Any:
-        real = self.threads or processes._running
-        if timeout is None or (real and timeout > 0):
+        self.now += 1e-9  # as every turn of a loop takes some time: who waits for less would turn for ever
+        if timeout is not None and timeout <= 0:
+            return super().select(0)
+        if timeout is None or self.threads or processes._running:
             return super().select(0.01)  # the programs' own time, of which the loop's clock knows nothing
         ready = super().select(0)
         if not ready:
-            self.now += max(timeout, 0)
+            self.now += timeout
         return ready
 
 

@@ -37,7 +37,7 @@ class Faulty:
         recipe["policy"] = {"poll": 1, "lost_polls": 3, "lost_after": 3, "grace": 2, "visible_after": 2}
         for operation in (recipe["submit"], recipe["find"], recipe["status"], *recipe["cancel"]):
             operation |= {"timeout": 3, "env": {"FAULTY_DIR": str(place)}}
-        self.driver = Driver(load(recipe).recipe, CommandRunner(4))
+        self.driver = Driver(load(recipe).recipe, CommandRunner(4, max_output=2**20))
 
     def faults(self, text: str) -> None:
         """Change the faults from now on."""
@@ -61,7 +61,7 @@ def each(place: Path, names: list[str], scenario: Callable[[Faulty, str], Awaita
     """Play a scenario once for each name, all at the same time; returns what each returned or raised."""
 
     async def play() -> list[object]:
-        runs = (asyncio.wait_for(scenario(Faulty(place / name), name), 100) for name in names)
+        runs = (scenario(Faulty(place / name), name) for name in names)
         return list(await asyncio.gather(*runs, return_exceptions=True))
 
     return dict(zip(names, asyncio.run(play()), strict=True))
@@ -106,8 +106,8 @@ def test_whatever_a_status_answers_a_job_ends_only_when_it_does_and_as_it_does(t
     assert each(tmp_path, faults, scenario) == dict.fromkeys(faults, (False, 3))
 
 
-def test_a_job_that_two_answers_leave_out_is_not_lost(tmp_path: Path) -> None:
-    async def scenario(faulty: Faulty, _: str) -> int | None:
+def test_a_job_that_two_answers_leave_out_is_not_lost(tmp_path: Path, simulated) -> None:
+    async def scenario(faulty: Faulty) -> int | None:
         gate = faulty.place / "gate"
         job = await faulty.submit(f"until [ -e {gate} ]; do sleep 0.1; done; exit 3")
         async with Watcher(LOG) as watcher:
@@ -120,7 +120,7 @@ def test_a_job_that_two_answers_leave_out_is_not_lost(tmp_path: Path) -> None:
             gate.touch()
             return (await watch.ended).exit_code
 
-    assert each(tmp_path, ["empty"], scenario) == {"empty": 3}
+    assert simulated(scenario(Faulty(tmp_path / "empty"))) == 3
 
 
 @pytest.mark.parametrize("verb", ["cancel", "list"])
@@ -142,17 +142,22 @@ def test_a_job_is_ended_in_spite_of_what_fails_meanwhile(tmp_path: Path, verb: s
     assert each(tmp_path, faults, scenario) == dict.fromkeys(faults, JobState.CANCELLED)
 
 
-def test_a_forgotten_job_whose_id_goes_to_another_is_lost_and_the_other_is_left_alone(tmp_path: Path) -> None:
-    async def scenario(faulty: Faulty, _: str) -> tuple[bool, JobState, int]:
+def test_a_forgotten_job_whose_id_goes_to_another_is_lost_and_the_other_is_left_alone(
+    tmp_path: Path, simulated
+) -> None:
+    async def scenario(faulty: Faulty) -> tuple[bool, JobState, int]:
+        gate = faulty.place / "gate"
         faulty.faults("list.forget=0 submit.recycle=1")
-        job = await faulty.submit("sleep 2")
+        job = await faulty.submit(f"until [ -e {gate} ]; do sleep 0.1; done")
         async with Watcher(LOG) as watcher:
             watch = watcher.watch(job, faulty.driver, print)
-            await faulty.until(lambda: watch.ours and (faulty.place / "jobs" / job.id / "ended").exists())
+            await faulty.until(lambda: watch.ours)
+            gate.touch()
+            await faulty.until((faulty.place / "jobs" / job.id / "ended").exists)
             other = await faulty.submit("sleep 60", "pf-other")
             await faulty.until(lambda: watch.foreign or watch.ended.done())
             status = await end_job(watcher, watch)
             await faulty.driver.cancel(other, 1)
             return other.id == job.id, status.state, faulty.calls("cancel")
 
-    assert each(tmp_path, ["recycled"], scenario) == {"recycled": (True, JobState.ABSENT, 1)}
+    assert simulated(scenario(Faulty(tmp_path / "recycled"))) == (True, JobState.ABSENT, 1)

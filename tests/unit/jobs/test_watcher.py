@@ -122,7 +122,7 @@ def test_a_new_job_is_asked_about_every_second_and_its_end_is_known_within_one(t
             watch = watcher.watch(a_job(tmp_path), driver, print)
             await asyncio.sleep(20)
 
-            assert 0.9 <= driver.times()[0] - begin <= 1.0
+            assert driver.times()[0] - begin == pytest.approx(1)
             assert all(0.9 <= pause <= 1.0 for pause in driver.pauses())
 
             write(tmp_path, "1|CD|pf-1")

@@ -1,6 +1,5 @@
 """What becomes of a job that Prefect wants ended and that this worker does not watch."""
 
-import asyncio
 import logging
 from uuid import uuid4
 
@@ -9,11 +8,9 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.exceptions import InfrastructureNotAvailable, InfrastructureNotFound
 from prefect.states import Cancelling
 
-from generic_worker.commands.runner import CommandRunner
 from generic_worker.job import JobState
 from generic_worker.jobs.driver import Driver
 from generic_worker.jobs.watcher import Watcher
-from generic_worker.worker import unwatched_jobs as module
 from generic_worker.worker.configuration import GenericWorkerJobConfiguration
 from generic_worker.worker.unwatched_jobs import end_unwatched_job
 
@@ -35,22 +32,21 @@ RECIPE = {
 
 
 @pytest.fixture
-def end(tmp_path, monkeypatch):
+def end(tmp_path, simulated, timeless):
     """End the job of a pid while the scheduler lists these lines, or does not answer when there are none."""
-    monkeypatch.setattr(module, "_PATIENCE", 4.0)
 
     def work(pid, *lines):
         if lines:
             (tmp_path / "list").write_text("".join(f"{line}\n" for line in lines))
         configuration = GenericWorkerJobConfiguration(recipe=RECIPE, variables={"place": str(tmp_path)})
         configuration.prepare_for_flow_run(FlowRun(id=uuid4(), flow_id=uuid4(), name="hare", state=Cancelling()))
-        driver = Driver(configuration.loaded_recipe, CommandRunner(4))
+        driver = Driver(configuration.loaded_recipe, timeless)
 
         async def ended():
             async with Watcher(LOG) as watcher:
                 return await end_unwatched_job(pid, configuration, driver, watcher, LOG)
 
-        return asyncio.run(ended())
+        return simulated(ended())
 
     return work
 
