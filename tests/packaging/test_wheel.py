@@ -94,9 +94,21 @@ def test_prefect_finds_the_worker_type(installed):
     assert run(installed, "-c", code).strip() == "generic_worker.worker.worker"
 
 
-def test_the_command_line_starts_without_prefect(installed):
-    code = (
-        "import sys, generic_worker.cli.app; print([name for name in sys.modules if name.split('.')[0] == 'prefect'])"
-    )
+@pytest.mark.parametrize("words", [["check", "slurm"], ["--help"]])
+def test_the_command_line_does_its_work_without_prefect(installed, words):
+    code = f"""
+import runpy, sys
+sys.argv = ["generic-worker", *{words}]
+try:
+    runpy.run_module("generic_worker.cli", run_name="__main__")
+finally:
+    print([name for name in sys.modules if name.split(".")[0] == "prefect"])
+"""
+
+    assert run(installed, "-c", code).splitlines()[-1] == "[]"
+
+
+def test_the_package_is_imported_without_prefect(installed):
+    code = "import sys, generic_worker; print([name for name in sys.modules if name.split('.')[0] == 'prefect'])"
 
     assert run(installed, "-c", code).strip() == "[]"
