@@ -18,7 +18,8 @@ import threading
 import time
 from pathlib import Path
 
-from measure import HERE, Figure, main, median, memory, percentile, stalls
+from figures import Figure
+from measure import HERE, main, median, memory, percentile, stalls
 
 MANY, ROUNDS, EACH = 5000, 5, 60
 

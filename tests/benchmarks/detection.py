@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 import time
 
-from measure import Deployment, Figure, Worker, main, median, percentile, prefect_server, until, workers
+from figures import Figure
+from measure import Deployment, Worker, main, median, percentile, prefect_server, until, workers
 
 RUNS, POLL = 200, 5
 YOUNG = (3.0, 57.0)  # seconds after its start at which every second job ends

@@ -1,4 +1,4 @@
-"""What the benchmarks share: figures, processor time and memory of a process, a Prefect server, and workers on it."""
+"""What the benchmarks share: processor time and memory of a process, a Prefect server, and workers on it."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
+
+from figures import show
 
 HERE = Path(__file__).parent
 sys.path.append(str(HERE.parent))
@@ -28,36 +30,6 @@ UNUSED = ("EVENT_PERSISTER", "FOREMAN", "LATE_RUNS", "SCHEDULER", "TASK_RUN_RECO
 TICKS = os.sysconf("SC_CLK_TCK")
 SUBMITTING_RE = re.compile(r"^(\S+) .*submitting flow run '([0-9a-f-]{36})'")
 SUBMITTED_RE = re.compile(r"^(\S+) .*Flow run '([^']+)' submitted to infrastructure")
-
-
-@dataclass
-class Figure:
-    """One row of the table.
-
-    Attributes:
-        what: What was measured.
-        ours: The figure.
-        beside: The same of what stands beside it, measured in the same run.
-        goal: What it is meant to be, in words.
-        met: Whether it is; None where there is no goal.
-        raw: The numbers that it was made of.
-    """
-
-    what: str
-    ours: str
-    beside: str = ""
-    goal: str = ""
-    met: bool | None = None
-    raw: dict = field(default_factory=dict)
-
-
-def show(figures: list[Figure]) -> str:
-    """The table, as Markdown."""
-    verdicts = {None: "", True: "yes", False: "**no**"}
-    rows = [("measured", "here", "beside it", "goal", "met")]
-    rows += [(one.what, one.ours, one.beside, one.goal, verdicts[one.met]) for one in figures]
-    lines = ["| " + " | ".join(row) + " |" for row in rows]
-    return "\n".join([lines[0], "| --- | --- | --- | --- | --- |", *lines[1:]])
 
 
 def main(measure) -> None:

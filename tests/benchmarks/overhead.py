@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 
 from commands import per_command
-from measure import Deployment, Figure, Worker, cpu, main, median, prefect_server, workers
+from figures import Figure
+from measure import Deployment, Worker, cpu, main, median, prefect_server, workers
 
 ROUNDS, RUNS, WINDOW = 4, 12, 5.0
 

@@ -12,7 +12,8 @@ import sys
 import time
 from dataclasses import asdict
 
-from measure import Figure, main, median, memory, percentile, prefect_server, until, workers
+from figures import Figure
+from measure import main, median, memory, percentile, prefect_server, until, workers
 from peer_sides import Side, Usage
 from peer_sites import SITES, Absent, peers
 

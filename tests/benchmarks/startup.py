@@ -7,7 +7,8 @@ import subprocess
 import sys
 import time
 
-from measure import Deployment, Figure, main, median, prefect_server
+from figures import Figure
+from measure import Deployment, main, median, prefect_server
 
 ROUNDS = 8
 PREFECT = "from prefect.cli import app; app()"

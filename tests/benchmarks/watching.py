@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 
-from measure import Deployment, Figure, Worker, main, prefect_server, until, workers
+from figures import Figure
+from measure import Deployment, Worker, main, prefect_server, until, workers
 
 SIZES, POLL = (100, 1000, 5000), 15
 
