@@ -24,6 +24,8 @@ class JobState(Enum):
     """The job has ended well. This says nothing of the flow run's own result."""
     FAILED = "failed"
     """The job has ended otherwise, by itself or by the infrastructure's doing."""
+    FINISHED = "finished"
+    """The job has ended, and nobody says how: its exit code is not known."""
     CANCELLED = "cancelled"
     """Somebody has ended the job on purpose."""
     ABSENT = "absent"
@@ -34,12 +36,15 @@ class JobState(Enum):
     @property
     def final(self) -> bool:
         """Whether the job has ended."""
-        return self in (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)  # a set would hash, which is slower
+        return self in _FINAL
 
     @property
     def alive(self) -> bool:
         """Whether the job is known to exist and has not ended."""
         return self in {JobState.PENDING, JobState.RUNNING}
+
+
+_FINAL = (JobState.SUCCEEDED, JobState.FAILED, JobState.FINISHED, JobState.CANCELLED)  # a set would hash: slower
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,13 +54,16 @@ def status_answer(recipe: Recipe, command: Status, jobs: Mapping[str, str], prin
     answer = StatusAnswer(trouble=trouble)
     sole = next(iter(jobs)) if len(jobs) == 1 and asks_for_one(command) else ""
     ids = {key: job_id for job_id, key in jobs.items() if key}
+    unfinished: list[str] = []
     for record in records.records:
         job_id = _whose(record, jobs, ids) or (sole if not record.get("id") else "")
         if job_id:
             status = _status(recipe, record, job_id, jobs[job_id], answer.remarks)
-            if not (status.foreign and job_id in answer.statuses):
+            if command.history and status.state.alive:  # it has no end of the job, and knows nothing of its life
+                unfinished.append(job_id)
+            elif not (status.foreign and job_id in answer.statuses):
                 answer.statuses[job_id] = status
-    if not answer.trouble and not answer.statuses:
+    if not answer.trouble and not answer.statuses and not unfinished:
         answer.trouble = _nonsense(recipe, records, sole)
     for job_id in _proven_absent(command.absent, jobs, printed):
         answer.statuses.setdefault(job_id, ABSENT)
@@ -121,14 +124,19 @@ def _status(recipe: Recipe, record: Record, job_id: str, key: str, remarks: list
     name, state = state_of(recipe.states, word), JobState.UNKNOWN
     if name is None:
         remarks.append(f"the state {word!r} is not listed in the recipe's states; it is taken as unknown until it is.")
-    elif name != "finished":
+    elif name == "finished":
+        state = _how_it_finished(exit_code, signal)
+    elif name != "elsewhere":
         state = JobState(name)
-    elif exit_code is None and signal is None:
-        remarks.append(f"the state {word!r} is listed as finished, and the answer has no exit code; taken as unknown.")
-    else:
-        state = JobState.FAILED if exit_code or signal else JobState.SUCCEEDED
     ours = bool(key) and found == key
     return _plausible(JobStatus(state, word, _reason(record), exit_code, signal, ours=ours))
+
+
+def _how_it_finished(exit_code: int | None, signal: int | None) -> JobState:
+    """The end of a job of which only its exit code tells how it ended. Without one it has ended all the same."""
+    if exit_code is None and signal is None:
+        return JobState.FINISHED
+    return JobState.FAILED if exit_code or signal else JobState.SUCCEEDED
 
 
 def _plausible(status: JobStatus) -> JobStatus:
@@ -222,7 +230,7 @@ def find_answer(command: Find, keys: Iterable[str], printed: Printed) -> tuple[d
 
 
 def explain_answer(command: Explain, status: JobStatus, printed: Printed) -> JobStatus:
-    """Complete a status with what explain says. The state stays what it was."""
+    """Complete a status with what explain says. The state stays what it was, unless nobody said how the job ended."""
     try:
         records = read(command.output, printed.stdout, printed.stderr).records
     except OutputError:
@@ -231,14 +239,11 @@ def explain_answer(command: Explain, status: JobStatus, printed: Printed) -> Job
         return status
     record = records[-1]
     exit_code, signal = _number(record.get("exit_code")), _signal(record.get("signal"))
-    return _plausible(
-        replace(
-            status,
-            exit_code=status.exit_code if exit_code is None else exit_code,
-            signal=status.signal if signal is None else signal,
-            reason=_reason(record) or status.reason,
-        )
-    )
+    exit_code = status.exit_code if exit_code is None else exit_code
+    signal = status.signal if signal is None else signal
+    state = _how_it_finished(exit_code, signal) if status.state is JobState.FINISHED else status.state
+    reason = _reason(record) or status.reason
+    return _plausible(replace(status, state=state, exit_code=exit_code, signal=signal, reason=reason))
 
 
 def gone(pattern: str | None, printed: Printed) -> bool:

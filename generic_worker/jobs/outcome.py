@@ -25,6 +25,10 @@ def end_message(job: Job, status: JobStatus, *, ended_by_us: bool = False) -> st
         return f"The {name} has vanished: the infrastructure answers, and does not know it any more.{last}"
     if status.state is JobState.SUCCEEDED:
         return f"The {name} has ended ({status}) and the flow run never reported its own end."
+    if status.state is JobState.FINISHED:
+        return (
+            f"The {name} has ended ({status}), its exit code is not known, and the flow run never reported its own end."
+        )
     if status.state is JobState.CANCELLED:
         return f"The {name} was cancelled outside Prefect: {status}."
     return f"The {name} ended as {status}.{_explained(status)}"

@@ -134,6 +134,11 @@ class Status(Operation):
         default=False,
         description="Whether the site may lack this source: its failures then prove nothing and warn nobody.",
     )
+    history: StrictBool = Field(
+        default=False,
+        description="Whether only its ends count. Records of jobs that have ended may be late, or stay open for ever: "
+        "what they call alive is not known to live.",
+    )
 
 
 class Explain(Operation):

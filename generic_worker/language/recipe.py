@@ -93,7 +93,7 @@ class Example(Closed):
     )
 
 
-StateName = Literal["pending", "running", "succeeded", "failed", "cancelled", "finished"]
+StateName = Literal["pending", "running", "succeeded", "failed", "cancelled", "finished", "elsewhere"]
 Statuses = Annotated[
     Annotated[Status, Tag("<status>")] | Annotated[list[Status], Field(min_length=1), Tag("<list>")],
     kind(status=dict, list=list),
@@ -157,7 +157,7 @@ class Recipe(Closed):
     states: dict[StateName, list[Text]] = Field(
         min_length=1,
         description="Our states to the infrastructure's own words, shell-style globs allowed. `finished` is succeeded "
-        "when the exit code is 0 and failed otherwise.",
+        "when the exit code is 0 and failed otherwise; `elsewhere` is no end.",
     )
     policy: Policy = Field(default_factory=Policy, description="When to ask, try again and give up.")
     examples: list[Example] = Field(default_factory=list, description="Real output, checked offline.")

@@ -227,7 +227,8 @@ class Assignments:
         logger, ended = self._host.get_flow_run_logger(flow_run), clock.now()
         if await self._has_another_owner(flow_run):
             return status
-        if not (status.state is JobState.SUCCEEDED and await self._reported(assignment)):
+        ended_well = status.state in {JobState.SUCCEEDED, JobState.FINISHED}  # as far as anybody says
+        if not (ended_well and await self._reported(assignment)):
             status = await driver.explain(job, status)
             message = end_message(job, status, ended_by_us=assignment.cancel.is_set())
             reported = await flow_runs.report_end(self._host.client, flow_run.id, message, job.key)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
-from generic_worker.answers.conclusions import submit_answer
+from generic_worker.answers.conclusions import status_answer, submit_answer
 from generic_worker.answers.records import Printed
+from generic_worker.job import ABSENT, JobState, JobStatus
 from generic_worker.library.loading import load
 
 RECIPES = sorted(path.stem for path in (Path(__file__).parents[2] / "recipes").glob("*.yaml"))
@@ -82,3 +84,39 @@ def test_no_recipe_takes_a_failure_that_nobody_has_listed_for_a_refusal(name: st
 
     assert answer.outcome in {"transient", "ambiguous"}
     assert not answer.nothing_done
+
+
+def status_of(name: str, source: int, job_id: str, stdout: str) -> JobStatus | None:
+    """What one of a recipe's sources says of a job; None where it says nothing."""
+    recipe = load(name).recipe
+    return status_answer(recipe, recipe.statuses[source], {job_id: ""}, Printed(stdout)).statuses.get(job_id)
+
+
+def test_accounts_that_call_a_job_running_do_not_keep_it_alive() -> None:
+    assert status_of("slurm", 1, "4711", "4711|RUNNING|0:0\n") == ABSENT
+
+
+def test_a_copy_of_a_job_that_another_cluster_of_a_federation_runs_has_not_ended() -> None:
+    status = status_of("slurm", 1, "4711", "4711|REVOKED|0:0\n")
+
+    assert status
+    assert (status.state, status.word) == (JobState.UNKNOWN, "REVOKED")
+
+
+@pytest.mark.parametrize(
+    ("word", "reason"),
+    [
+        (
+            "STOPPED EssentialContainerExited",
+            "CannotInspectContainerError: Could not transition to inspecting; timed out after waiting 30s",
+        ),
+        ("STOPPED", "Host EC2 (instance i-1) terminated."),
+    ],
+)
+def test_a_task_that_has_stopped_without_an_exit_code_has_ended(word: str, reason: str) -> None:
+    task = {"id": "arn:1", "key": "pf-1", "state": word, "exit_code": None, "reason": reason}
+    status = status_of("aws-ecs", 0, "arn:1", json.dumps({"tasks": [task], "failures": []}))
+
+    assert status
+    assert status.state.final
+    assert status.reason == reason

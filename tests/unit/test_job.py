@@ -26,7 +26,7 @@ def test_a_signal_without_a_name_is_its_number() -> None:
 
 
 def test_only_an_end_is_final_and_only_what_is_known_to_exist_is_alive() -> None:
-    assert {state for state in JobState if state.final} == {JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED}
+    assert {state.value for state in JobState if state.final} == {"succeeded", "failed", "finished", "cancelled"}
     assert {state for state in JobState if state.alive} == {JobState.PENDING, JobState.RUNNING}
 
 

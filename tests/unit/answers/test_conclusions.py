@@ -42,6 +42,7 @@ states:
   failed: [F, 'F*']
   cancelled: [CA]
   finished: [Z]
+  elsewhere: [MOVED]
 """
 RECIPE = load(BASE).recipe
 ONE = load(BASE.replace("run: [list]", "run: [show, '${job_id}']\n  absent: no such job")).recipe
@@ -134,7 +135,8 @@ def test_a_line_that_cannot_be_read_keeps_the_job_that_it_names_from_being_absen
         ("1|Z||0|0", JobStatus(JobState.SUCCEEDED, "Z", exit_code=0)),
         ("1|Z||0|kill", JobStatus(JobState.FAILED, "Z", signal=9)),
         ("1|Z||2|", JobStatus(JobState.FAILED, "Z", exit_code=2)),
-        ("1|Z||?|", JobStatus(JobState.UNKNOWN, "Z")),
+        ("1|Z||?|", JobStatus(JobState.FINISHED, "Z")),
+        ("1|Z|||", JobStatus(JobState.FINISHED, "Z")),
         ("1|ODD|||", JobStatus(JobState.UNKNOWN, "ODD")),
         ("1||||", JobStatus(JobState.UNKNOWN)),
     ],
@@ -144,6 +146,27 @@ def test_a_record_becomes_a_status(line: str, status: JobStatus) -> None:
 
     assert answer.statuses == {"1": status}
     assert bool(answer.remarks) is (status.state is JobState.UNKNOWN)
+
+
+def test_a_job_that_is_elsewhere_is_unknown_and_nobody_is_warned() -> None:
+    answer = status_answer(RECIPE, RECIPE.statuses[0], {"1": "pf-1"}, Printed("1|MOVED|pf-1||\n"))
+
+    assert answer.statuses == {"1": JobStatus(JobState.UNKNOWN, "MOVED")}
+    assert answer.remarks == []
+
+
+HISTORY = load(BASE.replace("run: [list]", "run: [accounts]\n  history: true")).recipe
+
+
+def test_of_a_history_only_ends_count() -> None:
+    assert states("1|R|pf-1||\n2|CD|pf-2||\n", recipe=HISTORY) == {"1": "absent", "2": "succeeded"}
+    assert states("1|PD|||\n", recipe=HISTORY) == {"1": "absent", "2": "absent"}
+    assert states("1|ODD|||\n2|MOVED|||\n", recipe=HISTORY) == {"1": "unknown", "2": "unknown"}
+    assert states("1|R|other||\n", recipe=HISTORY) == {"1": "unknown", "2": "absent"}
+
+
+def test_a_history_that_is_not_complete_proves_nothing_about_what_it_calls_alive() -> None:
+    assert states("1|R|pf-1||\n2|CD|pf-2||\n", "boom", 1, recipe=HISTORY) == {"1": "silent", "2": "succeeded"}
 
 
 def test_exact_words_come_before_patterns() -> None:
@@ -284,6 +307,20 @@ def test_a_key_is_found_or_proven_to_have_no_job_or_neither(
 def test_an_explanation_completes_a_status_and_leaves_its_state(printed: Printed, status: JobStatus) -> None:
     assert RECIPE.explain
     assert explain_answer(RECIPE.explain, JobStatus(JobState.FAILED, "F", "old", 1), printed) == status
+
+
+@pytest.mark.parametrize(
+    ("text", "status"),
+    [
+        ("reason=x code=0 signal=", JobStatus(JobState.SUCCEEDED, "Z", "x", 0)),
+        ("reason=x code=3 signal=", JobStatus(JobState.FAILED, "Z", "x", 3)),
+        ("reason=x code= signal=9", JobStatus(JobState.FAILED, "Z", "x", signal=9)),
+        ("reason=x code= signal=", JobStatus(JobState.FINISHED, "Z", "x")),
+    ],
+)
+def test_an_explanation_may_tell_how_a_job_ended_of_which_nobody_knew_that(text: str, status: JobStatus) -> None:
+    assert RECIPE.explain
+    assert explain_answer(RECIPE.explain, JobStatus(JobState.FINISHED, "Z"), Printed(text)) == status
 
 
 def test_gone_is_what_a_failed_command_says() -> None:

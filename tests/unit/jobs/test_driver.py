@@ -128,6 +128,14 @@ def test_a_failing_last_source_does_too_unless_it_is_optional(tmp_path: Path) ->
     assert report.trouble == ""
 
 
+def test_a_history_does_not_keep_a_job_alive_that_the_scheduler_does_not_know(tmp_path: Path) -> None:
+    jobs = [a_job(tmp_path, number) for number in (1, 2)]
+    text = STATUS + FIRST + SECOND + "    history: true\n"
+
+    assert states(ask(tmp_path, text, jobs, "", "echo '1|R|pf-1'; echo '2|F|pf-2'")) == {"1": "absent", "2": "failed"}
+    assert states(ask(tmp_path, text, jobs, "exit 1", "echo '1|R|pf-1'; exit 1")) == {"1": "unknown", "2": "unknown"}
+
+
 def test_an_optional_source_that_fails_proves_nothing_by_itself(tmp_path: Path) -> None:
     report = ask(tmp_path, STATUS + FIRST + "    optional: true\n", [a_job(tmp_path)], "exit 1")
 

@@ -48,6 +48,11 @@ JOB = Job("pf-1-a", {}, "slurm", id="4711")
             JobStatus(JobState.SUCCEEDED, "COMPLETED"),
             "The slurm job 4711 has ended (COMPLETED) and the flow run never reported its own end.",
         ),
+        (
+            JobStatus(JobState.FINISHED, "STOPPED", "Host terminated."),
+            "The slurm job 4711 has ended (STOPPED (Host terminated.)), its exit code is not known, and the flow run "
+            "never reported its own end.",
+        ),
     ],
 )
 def test_the_message_says_what_the_infrastructure_said(status, message):

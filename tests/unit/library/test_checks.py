@@ -184,8 +184,8 @@ def test_everything_that_is_wrong_is_told_at_once_and_nothing_that_only_follows(
         "5:68: submit.output.columns: Expected a list, found 'id'. Write [id].",
         "5:82: submit.time: Unknown key. Did you mean 'timeout'?",
         "8:50: cancel.run[3]: '${x' has no closing brace. Write $${ for a literal ${.",
-        "9:10: states.done: Expected 'pending', 'running', 'succeeded', 'failed', 'cancelled' or 'finished', "
-        "found 'done'.",
+        "9:10: states.done: Expected 'pending', 'running', 'succeeded', 'failed', 'cancelled', 'finished' "
+        "or 'elsewhere', found 'done'.",
         "9:37: states.running[1]: 'a' is already listed under running. Keep one.",
     ]
 

@@ -115,7 +115,7 @@ def test_an_example_that_holds_is_no_problem(example):
         (
             "of: status\nstdout: 17 active -\nexpect:\n  17: active",
             "sample.yaml:31:7: examples[0].expect.17: active is no state. "
-            "Write pending, running, succeeded, failed, cancelled, absent or unknown.",
+            "Write pending, running, succeeded, failed, finished, cancelled, absent or unknown.",
         ),
         (
             "of: status\nstdout: 17 active -\nexpect: running",
@@ -173,7 +173,7 @@ def test_the_answer_about_one_job_needs_no_id():
 
     answer = examples.read_status(recipe, recipe.statuses[1], output)
 
-    assert {job: status.state.value for job, status in answer.statuses.items()} == {"the job": "unknown"}
+    assert {job: status.state.value for job, status in answer.statuses.items()} == {"the job": "finished"}
 
 
 def test_a_list_that_names_no_job_is_about_none():

@@ -66,7 +66,7 @@ def test_a_whole_recipe_has_no_problems() -> None:
          "/bin/sh, found 'bash'."),
         ({"states": {}}, "states: Expected at least 1 item, found a mapping."),
         ({"states": {"finshed": ["x"]}}, "states.finshed: Expected 'pending', 'running', 'succeeded', 'failed', "
-         "'cancelled' or 'finished', found 'finshed'. Did you mean 'finished'?"),
+         "'cancelled', 'finished' or 'elsewhere', found 'finshed'. Did you mean 'finished'?"),
         ({"find": {"run": ["x"], "output": {"columns": ["id"], "from": "stdot"}}}, "find.output.from: Expected "
          "'stdout' or 'stderr', found 'stdot'. Did you mean 'stdout'?"),
         ({"find": {"run": ["x"], "output": {"json": "$", "fields": {"id": "x"}, "json_path": "$"}}},
