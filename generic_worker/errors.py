@@ -6,7 +6,9 @@ GenericWorkerError
 ├── CommandError         a command could not be started
 │   └── CommandNotFound  its program is not on this machine, or cannot be executed
 ├── OutputError          a command answered, and the recipe cannot read the answer
-└── SubmitError          a job was not submitted, or nobody can say whether it was
+├── SubmitError          a job was not submitted, or nobody can say whether it was
+├── PoolError            a work pool is not there, or is not fit for what is wanted of it
+└── BundleError          a flow that was sent without a deployment cannot be stored or fetched
 """
 
 from __future__ import annotations
@@ -83,3 +85,11 @@ class SubmitError(GenericWorkerError):
     def __init__(self, message: str, *, ambiguous: bool = False) -> None:
         super().__init__(message)
         self.ambiguous = ambiguous
+
+
+class PoolError(GenericWorkerError):
+    """A work pool is not there, or is not fit for what is wanted of it."""
+
+
+class BundleError(GenericWorkerError):
+    """A flow that was sent without a deployment cannot be stored in the shared directory, or fetched from it."""

@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import json
 import os
+import shutil
 import signal
 import socket
 import sqlite3
@@ -218,11 +220,11 @@ class Pool:
 
         return asyncio.run(call())
 
-    def create(self):
+    def create(self, kind="generic"):
         """Make the pool and its deployment."""
         from prefect.client.schemas.actions import WorkPoolCreate  # noqa: PLC0415 - it is slow to load
 
-        pool = WorkPoolCreate(name=self.name, type="generic", base_job_template=self._template)
+        pool = WorkPoolCreate(name=self.name, type=kind, base_job_template=self._template)
         self._call(lambda client: client.create_work_pool(pool))
         return self.deploy()
 
@@ -251,6 +253,30 @@ class Pool:
         from prefect.client.schemas.actions import WorkPoolUpdate  # noqa: PLC0415 - it is slow to load
 
         self._call(lambda client: client.update_work_pool(self.name, WorkPoolUpdate(base_job_template=template)))
+
+    def store_in(self, directory):
+        """Let flows be sent to the pool without a deployment, through a directory."""
+        from prefect.client.schemas.actions import WorkPoolUpdate  # noqa: PLC0415 - it is slow to load
+
+        from generic_worker.worker.storage import shared_directory  # noqa: PLC0415 - as above
+
+        async def update(client):
+            storage = await shared_directory(client, self.name, str(directory))
+            await client.update_work_pool(self.name, WorkPoolUpdate(storage_configuration=storage))
+
+        self._call(update)
+        return self
+
+    def runs(self):
+        """All flow runs of the pool."""
+        from prefect.client.schemas.filters import WorkPoolFilter, WorkPoolFilterName  # noqa: PLC0415 - as above
+
+        wanted = WorkPoolFilter(name=WorkPoolFilterName(any_=[self.name]))
+        return self._call(lambda client: client.read_flow_runs(work_pool_filter=wanted))
+
+    def workers(self):
+        """The names of the pool's workers, as Prefect's UI lists them."""
+        return [worker.name for worker in self._call(lambda client: client.read_workers_for_work_pool(self.name))]
 
     def read_pool(self):
         """The pool as the server has it."""
@@ -328,8 +354,8 @@ def make_pool(server):
     from generic_worker.library.loading import load  # noqa: PLC0415 - after the server's settings
     from generic_worker.library.template import base_job_template  # noqa: PLC0415 - as above
 
-    def make(name, recipe="process", template=None, limit=None):
-        return Pool(server, name, template or base_job_template(load(recipe)), limit).create()
+    def make(name, recipe="process", template=None, limit=None, kind="generic"):
+        return Pool(server, name, template or base_job_template(load(recipe)), limit).create(kind)
 
     return make
 
@@ -338,6 +364,45 @@ def make_pool(server):
 def existing_pool(server):
     """A pool that is there already, with a deployment in it: existing_pool(name)."""
     return lambda name: Pool(server, name).deploy()
+
+
+@pytest.fixture
+def start_sending(server, tmp_path):
+    """Start a script that sends flows, in a folder with files: start_sending(pool, way, env={}, **variables)."""
+    place = tmp_path / "project"
+    (place / "tools").mkdir(parents=True)
+    shutil.copy(Path(__file__).parent / "scripts" / "send.py", place)
+    (place / "greeting.txt").write_text("hello\n")
+    (place / "tools" / "shout.sh").write_text("#!/bin/sh\necho HELLO\n")
+    (place / "tools" / "shout.sh").chmod(0o755)
+
+    def start(pool, way, env=None, **variables):
+        return subprocess.Popen(
+            [sys.executable, place / "send.py", pool.name, way, json.dumps(variables)],
+            env={**server.env, **(env or {})},
+            cwd=place,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    return start
+
+
+@pytest.fixture
+def send(start_sending):
+    """Run such a script to its end: send(pool, way, env={}, **variables) returns what came back."""
+
+    def run(*arguments, **options):
+        process = start_sending(*arguments, **options)
+        out, err = process.communicate(timeout=200)
+
+        assert process.returncode == 0, err
+        return json.loads(out)
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -107,20 +107,30 @@ def checked_variables(recipe: Recipe, values: dict[str, Any]) -> dict[str, Any]:
             if name in recipe.required:
                 raise VariableError(f"{recipe.name}: the variable {name} is required and has no value.")
         elif "block" not in schema:
-            try:
-                jsonschema.validate(value, schema, jsonschema.Draft202012Validator)
-            except jsonschema.ValidationError as error:
-                why = "" if name in recipe.passwords else f": {error.message}"
-                raise VariableError(
-                    f"{recipe.name}: the variable {name} has a value that does not suit it{why}."
-                ) from None
+            refuse_unsuitable(recipe, name, value, schema)
         complete[name] = value
-    unknown = sorted(set(values) - set(recipe.variables))
-    if unknown:
-        raise VariableError(
-            f"{recipe.name}: the recipe has no variable {unknown[0]!r}; it has {', '.join(recipe.variables) or 'none'}."
-        )
+    for name in sorted(set(values) - set(recipe.variables))[:1]:
+        raise no_such_variable(recipe, name)
     return complete
+
+
+def refuse_unsuitable(recipe: Recipe, name: str, value: Any, schema: dict[str, Any]) -> None:  # noqa: ANN401
+    """Refuse a value that is not what a schema allows; a password is not repeated.
+
+    Raises:
+        VariableError: It is not.
+    """
+    try:
+        jsonschema.validate(value, schema, jsonschema.Draft202012Validator)
+    except jsonschema.ValidationError as error:
+        why = "" if name in recipe.passwords else f": {error.message}"
+        raise VariableError(f"{recipe.name}: the variable {name} has a value that does not suit it{why}.") from None
+
+
+def no_such_variable(recipe: Recipe, name: str) -> VariableError:
+    """What is said when a value is given for a variable that a recipe has not."""
+    known = ", ".join(recipe.variables) or "none"
+    return VariableError(f"{recipe.name}: the recipe has no variable {name!r}; it has {known}.")
 
 
 def _property(name: str, schema: dict[str, Any]) -> dict[str, Any]:

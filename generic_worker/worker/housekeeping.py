@@ -54,7 +54,7 @@ class Housekeeping:
         pool: Name of its pool.
         name: Its own name.
         assignments: The runs it has.
-        recovery: How it takes over those of others.
+        recovery: How it takes over those of others; None if it does not.
         adopt: Starts to follow a run that was taken over.
         is_mine: Whether this worker has a run, or is about to submit it.
         check_pool: Looks at the pool's recipe when it has changed.
@@ -68,7 +68,7 @@ class Housekeeping:
         pool: str,
         name: str,
         assignments: Assignments,
-        recovery: Recovery,
+        recovery: Recovery | None,
         adopt: Callable[[Assignment], None],
         is_mine: Callable[[UUID], bool],
         check_pool: Callable[[], Awaitable[None]],
@@ -153,19 +153,23 @@ class Housekeeping:
     async def _look_after_pool(self) -> None:
         await self._check_pool()
         await self._look_after_waiting()
+        if self._recovery is not None:
+            await self._look_after_others(self._recovery)
+
+    async def _look_after_others(self, recovery: Recovery) -> None:
         runs = await runs_of_pool(self._host.client, self._pool, ACTIVE, but=self._assignments.ids)
         others_runs = [run for run in runs if not self._is_mine(run.id)]
         online = await workers_online(self._host.client, self._pool)
         abandoned = [run for run in others_runs if _is_forgotten(run) or self._is_abandoned(run, online)]
-        await self._take_over(abandoned)
+        await self._take_over(recovery, abandoned)
         if clock.now() - self._looked_for_uncleaned > _UNCLEANED_EVERY:
             self._looked_for_uncleaned = clock.now()
-            self._adopt_new(await self._recovery.not_cleaned_up(self._host.client, self._pool, online))
+            self._adopt_new(await recovery.not_cleaned_up(self._host.client, self._pool, online))
 
-    async def _take_over(self, abandoned: Sequence[FlowRun]) -> None:
+    async def _take_over(self, recovery: Recovery, abandoned: Sequence[FlowRun]) -> None:
         taken = others = 0
         for at in range(0, len(abandoned), _AT_ONCE):
-            assignments, settled = await self._recovery.take_over(self._host.client, abandoned[at : at + _AT_ONCE])
+            assignments, settled = await recovery.take_over(self._host.client, abandoned[at : at + _AT_ONCE])
             self._adopt_new(assignments)
             taken, others = taken + len(assignments), others + len(settled)
         if taken or others:

@@ -52,6 +52,8 @@ class GenericWorker(Safeguards, BaseWorker[GenericWorkerJobConfiguration, Generi
     job_configuration = GenericWorkerJobConfiguration
     job_configuration_variables = GenericWorkerVariables
     cleanup_max_concurrency: ClassVar[int | None] = 10
+    serves_pool: ClassVar[bool] = True
+    """Whether it looks after all flow runs of its pool, in a process of its own."""
 
     _display_name = "Generic"
     _description = "Runs flow runs on any infrastructure that has a command line, as a recipe in the work pool says."
@@ -78,7 +80,8 @@ class GenericWorker(Safeguards, BaseWorker[GenericWorkerJobConfiguration, Generi
         self._watching.enter_context(JobsCollector(self._watcher))
         try:
             await super().__aenter__()
-            gc.freeze()  # what has been imported stays: looking through it all again and again stops the event loop
+            if self.serves_pool:
+                gc.freeze()  # what has been imported stays: looking through it all again and again stops the event loop
             await self._kept_up.enter_async_context(self._housekeeping())
         except BaseException:
             await self._watching.aclose()
@@ -107,12 +110,18 @@ class GenericWorker(Safeguards, BaseWorker[GenericWorkerJobConfiguration, Generi
             pool=self._work_pool_name,
             name=self.name,
             assignments=self._assignments,
-            recovery=Recovery(self.name, self._resolve, self.driver, self._has, self._logger.warning),
+            recovery=self._recovery(),
             adopt=self._adopt,
             is_mine=self._has,
             check_pool=self._check_pool,
             logger=self._logger,
         )
+
+    def _recovery(self) -> Recovery | None:
+        """How it takes over the runs of others, if it does."""
+        if not self.serves_pool:
+            return None
+        return Recovery(self.name, self._resolve, self.driver, self._has, self._logger.warning)
 
     def _has(self, flow_run_id: UUID) -> bool:
         return flow_run_id in self._assignments or flow_run_id in self._submitting_flow_run_ids
