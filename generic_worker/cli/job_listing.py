@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 _EVERY = 15.0
 """Seconds between two looks of `--watch`."""
+_PATIENCE = 3.0
+"""Seconds in which the API has to answer the first call."""
 _TITLES = ("flow run", "is", "since", "job", "state", "reason", "answered")
 
 
@@ -78,6 +80,10 @@ class Jobs:
     troubles: list[str] = field(default_factory=list)
 
 
+class ApiSilentError(GenericWorkerError):
+    """The Prefect API cannot be reached, or does not answer in time."""
+
+
 class JobLister:
     """Looks at a pool again and again.
 
@@ -94,22 +100,25 @@ class JobLister:
         """Read the flow runs, and ask about all their jobs at once.
 
         Raises:
-            GenericWorkerError: There is no such pool, it is not of this type, or the API cannot be reached.
+            ApiSilentError: The API cannot be reached, or does not answer in time.
+            GenericWorkerError: There is no such pool, or it is not of this type.
         """
         url = PREFECT_API_URL.value()
         if not url:
             raise GenericWorkerError("PREFECT_API_URL is not set: set it to the address of your Prefect server's API.")
         try:
             async with get_client() as client:
-                pool = await client.read_work_pool(self._pool)
+                pool = await asyncio.wait_for(client.read_work_pool(self._pool), _PATIENCE)
                 if pool.type != "generic":
                     raise GenericWorkerError(f"The work pool {self._pool!r} is of type {pool.type!r}, not 'generic'.")
                 runs = await runs_of_pool(client, self._pool, ACTIVE)
                 return await self._ask(client, pool, runs)
         except ObjectNotFound:
             raise GenericWorkerError(f"There is no work pool {self._pool!r} at {url}.") from None
+        except asyncio.TimeoutError:
+            raise ApiSilentError(f"The Prefect API at {url} does not answer within {_PATIENCE:g} s.") from None
         except httpx.HTTPError as error:
-            raise GenericWorkerError(f"The Prefect API at {url} cannot be reached: {error}.") from None
+            raise ApiSilentError(f"The Prefect API at {url} cannot be reached: {error}.") from None
 
     async def _ask(self, client: PrefectClient, pool: WorkPool, runs: Sequence[FlowRun]) -> Jobs:
         found = Jobs()
@@ -200,10 +209,15 @@ def list_jobs(pool: str, *, watch: bool, as_json: bool) -> int:
 
 
 async def _watch(lister: JobLister) -> None:
+    jobs, silent = await lister.look(), ""
     with Live(console=Console(highlight=False), auto_refresh=False, vertical_overflow="visible") as live:
         while True:
-            live.update(_table(await lister.look()), refresh=True)
+            live.update(_table(jobs, silent), refresh=True)
             await asyncio.sleep(_EVERY)
+            try:
+                jobs, silent = await lister.look(), ""
+            except ApiSilentError as error:  # what was seen last stays on the screen
+                silent = silent or f"As it was at {_clock(datetime.now(timezone.utc))}. {error}"
 
 
 def _print(jobs: Jobs, *, as_json: bool) -> int:
@@ -218,8 +232,10 @@ def _print(jobs: Jobs, *, as_json: bool) -> int:
     return 1 if jobs.troubles else 0
 
 
-def _table(jobs: Jobs) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, caption=f"{len(jobs.rows)} active flow runs")
+def _table(jobs: Jobs, silent: str = "") -> Table:
+    """The rows, and below them how many there are, or why there are no newer ones."""
+    caption = Text(silent or f"{len(jobs.rows)} active flow runs")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, caption=caption)
     for title in _TITLES:
         table.add_column(title, overflow="fold")
     for row in jobs.rows:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from fault_proxy import Fault
 
 FAKES = Path(__file__).parents[1] / "fakes"
 
@@ -69,3 +70,33 @@ def test_what_cannot_be_listed_is_said_without_a_traceback(jobs):
     assert (missing.returncode, unreachable.returncode) == (2, 2)
     assert missing.stderr.startswith("There is no work pool 'no-such-pool' at http://127.0.0.1:")
     assert unreachable.stderr.startswith("The Prefect API at http://127.0.0.1:9/api cannot be reached")
+
+
+def test_an_api_that_is_slow_to_answer_is_not_waited_for(jobs, api_proxy, make_pool):
+    pool = make_pool("slow-api")
+    api_proxy.add(Fault(delay=3600))
+    silent = jobs("--pool", pool.name, PREFECT_API_URL=api_proxy.url)
+
+    assert silent.returncode == 2
+    assert silent.stderr == f"The Prefect API at {api_proxy.url} does not answer within 3 s.\n"
+
+
+def test_watching_goes_on_through_an_outage_of_the_api(server, make_pool, api_proxy, until, tmp_path):
+    pool = make_pool("watched-outage")
+    code = "from generic_worker.cli import job_listing, main; job_listing._EVERY = 0.2; main.main()"
+    words = [sys.executable, "-c", code, "jobs", "--pool", pool.name, "--watch"]
+    env = {**server.env, "PREFECT_API_URL": api_proxy.url, "COLUMNS": "200", "FORCE_COLOR": "1"}
+    log = tmp_path / "log"
+    with log.open("wb") as output:
+        watching = subprocess.Popen(words, env=env, stdout=output, stderr=output)
+    try:
+        until(lambda: "0 active flow runs" in log.read_text(), 60)
+        api_proxy.cut_off()
+        until(lambda: "As it was at" in log.read_text(), 60)
+        api_proxy.mend()
+        seen = len(log.read_text())
+        until(lambda: "0 active flow runs" in log.read_text()[seen:], 60)
+        assert watching.poll() is None
+    finally:
+        watching.terminate()
+        watching.wait(30)
