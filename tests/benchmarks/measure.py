@@ -22,7 +22,7 @@ from pathlib import Path
 from figures import show
 
 HERE = Path(__file__).parent
-sys.path.append(str(HERE.parent))
+sys.path += [str(HERE.parent), str(HERE.parent / "support")]
 from conftest import Server, multiply, until  # noqa: E402 - the tests' own
 
 UNUSED = ("EVENT_PERSISTER", "FOREMAN", "LATE_RUNS", "SCHEDULER", "TASK_RUN_RECORDER", "TRIGGERS")

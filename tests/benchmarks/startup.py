@@ -19,7 +19,7 @@ metadata.entry_points = lambda **which: [
     one for one in found(**which) if not one.value.startswith("generic_worker")
 ] if which.get("group") == "prefect.collections" else found(**which)
 """
-OURS = "from generic_worker.cli.app import main; main()"
+OURS = "from generic_worker.cli.main import main; main()"
 
 
 def once(code: str, words: list[str], env: dict[str, str], until: bytes = b"") -> tuple[float, float]:

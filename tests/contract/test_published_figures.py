@@ -62,3 +62,10 @@ def test_results_of_one_part_are_not_published(tmp_path):
         f"{tmp_path}/part.json: the results have no figure 'Slurm, 100 jobs in flight: commands sent to Slurm per "
         "minute': measure all, with the backends that CONTRIBUTING.md names\n"
     )
+
+
+def test_every_benchmark_finds_what_it_imports():
+    code = "import importlib, run; [importlib.import_module(name) for name in (*run.NAMES, 'workers')]"
+    done = subprocess.run([sys.executable, "-c", code], cwd=BENCHMARKS, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
