@@ -558,3 +558,28 @@ def test_a_submission_that_was_done_and_failed_is_found_with_and_without_a_job_h
 
     assert found == [job.id]
     assert states[0].alive
+
+
+@pytest.mark.parametrize("pattern", ["%j", "of %N, %x-%j-%n%t", "%A [%u]"])
+@on(["slurm", "slurm-24.11"])
+def test_the_output_is_found_whatever_its_file_is_called(site, pattern):
+    job = site.job("echo these are its words", output_file=f"{site.tmp}/{pattern}")
+    asyncio.run(site.follow(job))
+
+    assert asyncio.run(site.driver.logs(job)) == "these are its words"
+
+
+@on(["gridengine"])
+def test_a_job_is_not_proven_to_be_absent_while_the_accounts_cannot_be_read(site, monkeypatch):
+    broken = site.tmp / "qacct"
+    broken.write_text("#!/bin/sh\necho 'error: commlib error: got read error' >&2\nexit 1\n")
+    broken.chmod(0o755)
+    job = site.job("true")
+
+    assert asyncio.run(site.driver.find([job])) == (set(), {})
+
+    monkeypatch.setenv("PATH", f"{site.tmp}:{os.environ['PATH']}")
+    found, trouble = asyncio.run(site.driver.find([job]))
+
+    assert found == set()
+    assert "commlib error" in trouble[job]

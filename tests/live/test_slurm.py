@@ -74,7 +74,7 @@ def test_twenty_runs_end_right_with_one_squeue_a_poll_and_five_in_flight(
     # a poll is due every second at the soonest, whatever the number of jobs; one per job would be five times as many
     assert len(times) <= seconds + 5
     assert {line.split(" ", 1)[1] for line in calls.read_text().splitlines()} == {
-        "--me --noheader --states=all --format=%i|%T|%k|%r"
+        f"--user={os.getuid()} --noheader --states=all --format=%i|%T|%k|%r"
     }
 
 

@@ -29,7 +29,7 @@ BROKEN = {
     "wrong id": ("submit.output", r"\^\(\?P<id>\\d\+\)\(\?:;", r"^Submitted batch job (?P<id>\\d+)(?:;"),
     "ended jobs are not listed": (
         "status",
-        r"(run: \[squeue, --me, --noheader), --states=all(, '--format=%i\|%T.*\n.*\n)  - run: \[sacct.*\n.*\n.*\n",
+        r"(run: squeue .* --noheader) --states=all( --format='%i\|%T.*\n.*\n)  - run: \[sacct.*\n.*\n.*\n.*\n",
         r"\1\2",
     ),
     "cancel does nothing": ("cancel", r"run: \[scancel.*\]", "run: ['true']"),
