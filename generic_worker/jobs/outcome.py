@@ -15,11 +15,17 @@ _KNOWN_CAUSE_RE = re.compile(r"time|cancel|preempt|deadline|node|memory|oom", re
 """Words of an infrastructure that say themselves why it killed a job."""
 
 
-def end_message(job: Job, status: JobStatus, *, ended_by_us: bool = False) -> str:
-    """What a flow run's state says about the end of its job: recipe, id, the infrastructure's own words, exit code."""
+def end_message(job: Job, status: JobStatus, ended_because: str = "") -> str:
+    """What a flow run's state says about the end of its job: recipe, id, the infrastructure's own words, exit code.
+
+    Args:
+        job: The job.
+        status: Its last status.
+        ended_because: Why we have ended it, if we have.
+    """
     name = f"{job.recipe} job {job.id}"
-    if ended_by_us:
-        return f"The {name} was ended because the flow run was cancelled; its last state was {status}."
+    if ended_because:
+        return f"The {name} was ended because {ended_because}; its last state was {status}."
     if status.state is JobState.ABSENT:
         last = f" The last thing known of it: {status}." if status.word else ""
         return f"The {name} has vanished: the infrastructure answers, and does not know it any more.{last}"

@@ -6,6 +6,7 @@ checks shapes only; `checks` looks at what the expressions, patterns and example
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, StrictBool, StrictStr, Tag
@@ -57,6 +58,23 @@ class Script(Closed):
     )
 
 
+class Resubmit(Closed):
+    """Which ends of a job are the infrastructure's doing, so that one more try may help."""
+
+    on: list[Text] = Field(
+        min_length=1,
+        description="The infrastructure's words for such an end, or its reasons; shell-style globs allowed.",
+    )
+    times: Whole = Field(1, ge=1, le=100, description="How often a flow run is submitted again.")
+    begun: StrictBool = Field(
+        default=False, description="Whether also a flow that has begun is submitted again. It begins from its start."
+    )
+
+    def covers(self, word: str, reason: str) -> bool:
+        """Whether a job that ended with this word, or for this reason, is to be submitted again."""
+        return any(fnmatchcase(text, pattern) for text in (word, reason) if text for pattern in self.on)
+
+
 class Policy(Closed):
     """When to ask, when to try again, when to give up."""
 
@@ -75,6 +93,15 @@ class Policy(Closed):
         ge=0,
         description="Seconds for which a find that does not answer is asked again; then the flow run is Crashed, and "
         "its job may exist. Without limit when left out.",
+    )
+    pending_for: Seconds | None = Field(
+        None,
+        gt=0,
+        description="Seconds for which a job may wait to be started; then it is cancelled, and its flow run Crashed. "
+        "Without limit when left out.",
+    )
+    resubmit: Resubmit | None = Field(
+        None, description="When a job is submitted again whose end was the infrastructure's doing. Never when left out."
     )
 
 

@@ -19,13 +19,14 @@ from generic_worker.jobs.outcome import end_message
 from generic_worker.jobs.submission import Caller
 from generic_worker.worker import flow_runs
 from generic_worker.worker.events import emit_job_event
+from generic_worker.worker.resubmission import resubmit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from uuid import UUID
 
     from prefect.client.orchestration import PrefectClient
-    from prefect.client.schemas.objects import FlowRun
+    from prefect.client.schemas.objects import FlowRun, State
     from prefect.events import RelatedResource
     from prefect.logging.loggers import PrefectLogAdapter
 
@@ -67,6 +68,7 @@ class Assignment:
         submitted: Set when its submission is over, one way or the other.
         watch: The watch of its job, once that is submitted.
         ending: The task that ends the job.
+        ended_because: Why the job is ended, once it is.
     """
 
     flow_run: FlowRun
@@ -76,6 +78,7 @@ class Assignment:
     submitted: asyncio.Event = field(default_factory=asyncio.Event)
     watch: Watch | None = None
     ending: asyncio.Task[JobStatus] | None = None
+    ended_because: str = "the flow run was cancelled"
 
 
 class Assignments:
@@ -230,11 +233,12 @@ class Assignments:
         ended_well = status.state in {JobState.SUCCEEDED, JobState.FINISHED}  # as far as anybody says
         if not (ended_well and await self._reported(assignment)):
             status = await driver.explain(job, status)
-            message = end_message(job, status, ended_by_us=assignment.cancel.is_set())
-            reported = await flow_runs.report_end(self._host.client, flow_run.id, message, job.key)
+            message = end_message(job, status, assignment.ended_because if assignment.cancel.is_set() else "")
+            reported = None if assignment.cancel.is_set() else await self._resubmit(assignment, status, message)
+            reported = reported or await flow_runs.report_end(self._host.client, flow_run.id, message, job.key)
             if reported is not None:
                 REPORT_SECONDS.labels(job.recipe).observe(clock.now() - ended)
-            if reported is not None and reported.is_crashed():
+            if reported is not None and not reported.is_cancelled():
                 logs = await driver.logs(job)
                 if logs:
                     logger.error("The last lines of the job's output:\n%s", logs)
@@ -248,6 +252,13 @@ class Assignments:
             if now is not None and _is_job_of(job, now):
                 await flow_runs.save_pid(self._host.client, flow_run.id, job.pid)
         return status
+
+    async def _resubmit(self, assignment: Assignment, status: JobStatus, message: str) -> State | None:
+        """Put the flow run back into the queue if its job's end was the infrastructure's doing, and that is wanted."""
+        job, policy = assignment.job, assignment.driver.recipe.policy.resubmit
+        if policy is None or not (status.state.final and policy.covers(status.word, status.reason)):
+            return None
+        return await resubmit(self._host.client, assignment.flow_run.id, job.key, policy, message)
 
     async def _has_another_owner(self, flow_run: FlowRun) -> bool:
         """Whether another worker has taken a run over: one that took this one for dead, and now sees to the rest."""

@@ -195,6 +195,7 @@ class Housekeeping:
                 self._assignments.begun(run.id)
         unwanted = {run.id for run in moved if run.state and run.state.is_final()}
         self._end_unwanted([waiting[run] for run in unwanted | await missing_runs(self._host.client, list(waiting))])
+        self._end_overdue(list(self._assignments.waiting.values()))
 
     def _end_unwanted(self, unwanted: Sequence[Assignment]) -> None:
         """End queued jobs whose runs were ended or deleted in Prefect: nobody waits for them any more."""
@@ -202,11 +203,29 @@ class Housekeeping:
             if assignment.watch is not None and assignment.watch.status.state is JobState.PENDING:
                 self._end(assignment)
 
+    def _end_overdue(self, waiting: Sequence[Assignment]) -> None:
+        """End queued jobs that have waited for longer than their recipe lets them."""
+        for assignment in waiting:
+            limit, watch = assignment.driver.recipe.policy.pending_for, assignment.watch
+            if limit is None or watch is None or assignment.cancel.is_set():
+                continue
+            if watch.status.state is JobState.PENDING and _waited(assignment) > limit:
+                assignment.ended_because = (
+                    f"it was not started within {limit:g} s, as policy.pending_for says (it was {watch.status})"
+                )
+                self._end(assignment)
+
 
 def _is_due(flow_run: FlowRun, assignment: Assignment) -> bool:
     watch = assignment.watch
     begun = flow_run.start_time is not None and watch is not None and watch.status.state is not JobState.PENDING
     return not begun or _age(flow_run) > _FLOW_GRACE
+
+
+def _waited(assignment: Assignment) -> float:
+    """Seconds since a job was submitted, or a little more. Prefect hands a worker flow runs without their states."""
+    flow_run = assignment.flow_run
+    return _age(flow_run) if flow_run.state is not None else clock.now() - assignment.job.born
 
 
 def _is_forgotten(flow_run: FlowRun) -> bool:

@@ -35,6 +35,8 @@ FEW_USERS = {
     "policy.commands": "a site's choice",
     "policy.find_for": "a site's choice",
     "policy.lost_polls": "a site's choice",
+    "policy.pending_for": "a site's choice",
+    "policy.resubmit": "a site's choice",
     "policy.retry_for": "a site's choice",
     "recipe.extends": "a site's own recipe, as in recipes/examples",
     "recipe.via": "a login node, as in recipes/examples",

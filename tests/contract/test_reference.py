@@ -44,6 +44,7 @@ SECTIONS = {
     "`via`": recipe.Via,
     "`script`": recipe.Script,
     "`policy`": recipe.Policy,
+    "`policy.resubmit`": recipe.Resubmit,
     "`examples`": recipe.Example,
 }
 

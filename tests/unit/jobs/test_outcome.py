@@ -62,7 +62,7 @@ def test_the_message_says_what_the_infrastructure_said(status, message):
 def test_the_message_says_when_the_job_was_ended_by_us():
     status = JobStatus(JobState.CANCELLED, "CANCELLED")
 
-    assert end_message(JOB, status, ended_by_us=True) == (
+    assert end_message(JOB, status, "the flow run was cancelled") == (
         "The slurm job 4711 was ended because the flow run was cancelled; its last state was CANCELLED."
     )
 

@@ -132,6 +132,8 @@ def test_defaults_are_as_the_language_says() -> None:
         "visible_after": 5,
         "retry_for": 600,
         "find_for": None,
+        "pending_for": None,
+        "resubmit": None,
     }
     assert recipe().submit.timeout == 60
     assert recipe().script.interpreter == "/bin/sh"

@@ -34,7 +34,7 @@ def test_a_whole_recipe_has_no_problems() -> None:
          "examples, explain, extends, files, find, logs, name, policy, recipe, required, requires, scope, script, "
          "states, status, submit, variables, verified, via."),
         ({"policy": {"x1": 5}}, "policy.x1: Unknown key. Known here: batch, commands, find_for, grace, lost_after, "
-         "lost_polls, poll, retry_for, visible_after."),
+         "lost_polls, pending_for, poll, resubmit, retry_for, visible_after."),
         ({"script": {"befor": "x"}}, "script.befor: Unknown key. Did you mean 'before'?"),
         ({"status": [WHOLE["status"], WHOLE["status"] | {"optinal": True}]}, "status[1].optinal: Unknown key. Did you "
          "mean 'optional'?"),
