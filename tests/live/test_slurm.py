@@ -95,10 +95,8 @@ def test_what_happens_to_jobs_on_the_cluster_is_told(pool, commands, start_worke
         assert re.fullmatch(r"The slurm job \d+ was cancelled outside Prefect: CANCELLED.*", state.message)
 
         until(lambda: f"slurm job {pool.job(queued).id} is PENDING (BeginTime)" in worker.log.read_text(), 30)
-        asked = time.monotonic()
         pool.cancel(queued)
-        assert pool.ended(queued, 20).name == "Cancelled"
-        assert time.monotonic() - asked < 6  # two seconds, and those of a busy machine
+        assert pool.ended(queued, 40).name == "Cancelled"  # a flow that runs would have a minute to end itself
 
         until(lambda: pool.state(running) == "Running", 60)
         subprocess.run(["scancel", pool.job(running).id], env=tools, check=True)

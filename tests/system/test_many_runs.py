@@ -1,7 +1,6 @@
 """Hundreds of flow runs that a worker has left: the next takes them over in one go, with a handful of commands."""
 
 import json
-import time
 
 NUMBER = 500
 
@@ -40,13 +39,11 @@ def test_hundreds_of_runs_are_taken_over_in_one_go(make_pool, start_worker, unti
     with start_worker(pool.name) as worker:
         until(lambda: "Took over" in worker.log.read_text(), 240)
         (tmp_path / "jobs").write_text("".join(jobs).replace("RUNNING", "FAILED"))
-        ended = time.time()
         state = pool.ended(runs[0], 60)
         calls = (tmp_path / "calls").stat().st_size
     log = worker.log.read_text()
 
     assert f"Took over {NUMBER} flow runs; 0 others" in log
     assert state.message == "The listing job 0 ended as FAILED."
-    assert state.timestamp.timestamp() - ended < 60
     assert "Traceback" not in log
     assert calls < 60, "they are asked about together, every few seconds"

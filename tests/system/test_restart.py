@@ -2,7 +2,6 @@
 
 import os
 import signal
-import time
 
 import pytest
 
@@ -76,10 +75,8 @@ def test_a_run_that_is_cancelled_while_no_worker_is_there_has_its_job_ended_by_t
         worker.wait(20)
     pool.cancel(run)
     with start_worker(pool.name):
-        asked = time.monotonic()
         state = pool.ended(run, 40)
 
     assert state.name == "Cancelled"
     assert processes_of(job.key) == []
     assert starts() == ["start"]
-    assert time.monotonic() - asked < 40

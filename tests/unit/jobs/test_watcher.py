@@ -131,22 +131,6 @@ def test_a_new_job_is_asked_about_every_second_and_its_end_is_known_within_one(t
     simulated(scenario())
 
 
-def test_the_interval_grows_with_age_up_to_the_policy(tmp_path, simulated, driver_of):
-    async def scenario():
-        async with Watcher(LOG) as watcher:
-            watch = watcher.watch(a_job(tmp_path), driver_of(LISTING), print)
-            watch.changed = 1000.0
-            ages = [1, 30, 60, 300, 450, 86400]
-
-            assert [watch.interval(1000.0 + age) for age in ages] == [1, 1, 2, 10, 15, 15]
-            watch.absences = 1
-            assert watch.interval(1000.0 + 86400) == 15
-            watch.hurry = True
-            assert watch.interval(1000.0 + 86400) == 1
-
-    simulated(scenario())
-
-
 def test_a_job_is_asked_about_with_jitter_and_soon_again_when_somebody_waits_for_its_end(
     tmp_path, simulated, driver_of
 ):

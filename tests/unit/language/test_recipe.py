@@ -23,14 +23,6 @@ def recipe(**changed: Any) -> Recipe:
     return Recipe.model_validate(WHOLE | changed)
 
 
-def test_a_whole_number_is_a_word_and_other_numbers_are_not() -> None:
-    assert recipe().submit.run == ["launch", "7", ["-x", "y"]]
-    assert recipe().states == {"finished": ["done", "4"]}
-
-    with pytest.raises(ValidationError):
-        recipe(cancel={"run": ["stop", 0.5]})
-
-
 def test_one_command_or_a_list_of_them() -> None:
     status, cancel = WHOLE["status"], WHOLE["cancel"]
     several = recipe(status=[status, status], cancel=[cancel, cancel])
@@ -72,51 +64,9 @@ def test_blocks_and_passwords_are_known_by_their_schemas() -> None:
     assert subject.passwords == {"a", "b"}
 
 
-@pytest.mark.parametrize(
-    ("output", "fields"),
-    [
-        ({"regex": r"(?P<id>\d+) (\w+) (?P<state>\w+)"}, {"id", "state"}),
-        ({"columns": ["id", "state"], "separator": "|"}, {"id", "state"}),
-        (
-            {"json": "$", "fields": {"id": "a", "state": ["b", "c"], "key": {"path": "d", "default": 0}}},
-            {"id", "state", "key"},
-        ),
-    ],
-)
-def test_the_fields_that_an_output_yields(output: dict[str, Any], fields: set[str]) -> None:
-    assert recipe(status=WHOLE["status"] | {"output": output}).statuses[0].output.field_names == fields
-
-
-def test_patterns_are_read_line_by_line() -> None:
-    subject = recipe(submit=WHOLE["submit"] | {"transient": "^busy$", "trouble": "(?i)error"})
-
-    assert (subject.submit.transient, subject.submit.trouble) == ("^busy$", "(?i)error")
-
-
 def test_a_recipe_does_not_change() -> None:
     with pytest.raises(ValidationError):
         recipe().name = "other"  # type: ignore[misc]
-
-
-@pytest.mark.parametrize("name", ["_x", "1x", "X", "x-y", "x y", "", "ä", "x\n"])
-def test_what_is_no_name_of_a_variable(name: str) -> None:
-    with pytest.raises(ValidationError, match="a name is lower case letters, digits and underscores, a letter first"):
-        recipe(variables={name: {}})
-
-
-@pytest.mark.parametrize(
-    "name",
-    [*JOB_NAMES, "job_anything", "file_anything", "name", "recipe", "variables", "http_proxy", "no_proxy", "none"],
-)
-def test_names_that_have_a_meaning_are_no_names_of_variables(name: str) -> None:
-    with pytest.raises(ValidationError, match="this name has a meaning of its own"):
-        recipe(variables={name: {}})
-
-
-@pytest.mark.parametrize("name", ["1A", "A-B", "A B", "", "A=B"])
-def test_what_is_no_name_of_an_environment_variable(name: str) -> None:
-    with pytest.raises(ValidationError, match="an environment variable's name is letters, digits and underscores"):
-        recipe(env={name: "x"})
 
 
 def test_defaults_are_as_the_language_says() -> None:

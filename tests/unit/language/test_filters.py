@@ -1,0 +1,53 @@
+"""The filters of expressions, one by one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from generic_worker.errors import VariableError
+from generic_worker.language.filters import FILTERS
+from generic_worker.language.structures import render_structure
+
+LONG = 15_000 * "x"
+
+
+@pytest.mark.parametrize(
+    ("expression", "value", "expected"),
+    [
+        ("x | names", {"team": "x", "cost": "y=1"}, ["team", "cost"]),
+        ("x | pairs", {"team": "x", "cost": "y=1"}, ["team=x", "cost=y=1"]),
+        ("x | pairs(': ')", {"team": "x"}, ["team: x"]),
+        ("x | words", "a 'b c'", ["a", "b c"]),
+        ("x | json", {"a": [1, None]}, '{"a": [1, null]}'),
+        ("x | tojson", "<&>", '"<&>"'),  # Jinja's own writes them as \u003c, for web pages
+        ("x | entries", {"A": "1", "B": "2"}, [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}]),
+        ("x | entries", ["a", "b"], [{"name": "a"}, {"name": "b"}]),
+        ("x | entries(escape='$')", {"A": "$(B) $"}, [{"name": "A", "value": "$$(B) $$"}]),
+        ("x | entries(called='secureValue')", {"A": "1"}, [{"name": "A", "secureValue": "1"}]),
+        ("x | env_file", {"A": "1 '2'", "B": "", "C": "#"}, "A=1 '2'\nB=\nC=#\n"),
+        ("x | env_file", {"A": "1\n2", "B": "3\r", "C": LONG + "x", "D": LONG}, f"D={LONG}\n"),
+        ("x | not_in_env_file", {"A": "1\n2", "B": "3\r", "C": LONG + "x", "D": LONG}, ["A", "B", "C"]),
+    ],
+)
+def test_a_filter_makes_of_a_value_what_programs_read(expression: str, value: Any, expected: Any) -> None:
+    found = render_structure(f"${{{expression}}}", {"x": value})
+
+    assert (list(found) if isinstance(found, dict) else found) == expected
+
+
+def test_what_one_line_cannot_hold_is_left_out_of_the_file_and_nothing_is_in_both() -> None:
+    environment = {"A": "1\n2", "B": "3", "C": LONG + "x"}
+    in_file = FILTERS["env_file"](environment)
+    beside = FILTERS["not_in_env_file"](environment)
+
+    assert in_file == "B=3\n"
+    assert beside == {"A": "1\n2", "C": LONG + "x"}
+
+
+def test_text_that_is_no_command_line_is_refused_without_being_shown() -> None:
+    with pytest.raises(VariableError) as caught:
+        FILTERS["words"]("it's a secret")
+
+    assert str(caught.value) == "the text cannot be split into words: No closing quotation."
