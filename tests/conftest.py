@@ -38,7 +38,7 @@ class _Shares(LoadScopeScheduling):
 
     def _split_scope(self, nodeid):
         file = nodeid.partition("::")[0]
-        return "live" if file.startswith("tests/live/") else file
+        return "live" if file.startswith(("tests/live/", "tests/security/")) else file
 
 
 def pytest_xdist_make_scheduler(config, log):

@@ -17,8 +17,8 @@ from generic_worker.commands.masking import marked, refuse_secrets, texts_in
 from generic_worker.commands.programs import Command
 from generic_worker.commands.shared_files import shared_paths
 from generic_worker.errors import VariableError
-from generic_worker.language.expressions import compile_text
-from generic_worker.language.job_script import assignment, job_script, shell_name, shell_names, shell_value
+from generic_worker.language.environment import checked_names
+from generic_worker.language.job_script import assignment, job_script, shell_names, shell_value
 from generic_worker.language.structures import names_in, render_document, render_structure, render_words
 
 if TYPE_CHECKING:
@@ -26,18 +26,6 @@ if TYPE_CHECKING:
 
     from generic_worker.language.operations import Operation
     from generic_worker.language.recipe import Recipe
-
-_HOST_VARIABLE_RE = re.compile(
-    r"PATH|IFS|ENV|PS4|CDPATH|SHELL|SHELLOPTS|BASH.*|ZDOTDIR|HOME|XDG_.*|TERMINFO.*|TERMCAP|NLSPATH|LOCPATH"
-    r"|LD_.*|DYLD_.*|GCONV_PATH|GLIBC_.*|MALLOC_.*|OPENSSL_.*|HOSTALIASES|RES_OPTIONS|LOCALDOMAIN"
-    r"|PYTHON.*|PERL.*|RUBY.*|NODE_.*|LUA_.*|JAVA_TOOL_OPTIONS|_JAVA_OPTIONS|JDK_JAVA_OPTIONS|CLASSPATH"
-    r"|EDITOR|VISUAL|BROWSER|(.*_)?PAGER|LESS.*|GIT_.*|SSH_.*|SUDO_.*"
-    r"|SLURM_CONF|KUBECONFIG|DOCKER_(CONFIG|CONTEXT|HOST)|AWS_(CONFIG|SHARED_CREDENTIALS)_FILE|BOTO_CONFIG|CLOUDSDK_.*"
-)
-"""Variables that change how a program on the worker's host runs, or which programs that starts.
-
-A deployment sets them for its job, not for us.
-"""
 
 _SURROGATE_RE = re.compile("[\ud800-\udfff]")
 _FAR_SIDE = (
@@ -91,6 +79,7 @@ def job_values(recipe: Recipe, variables: Mapping[str, Any], job: Mapping[str, A
         VariableError: A value cannot be passed to any program.
     """
     refuse_unfit(job)
+    checked_names(job["env"])
     job_dir = jobs_directory(recipe) / job["job_key"]
     files = {f"file_{name}": str(job_dir / name) for name in recipe.files if name not in recipe.shared_files}
     return {**host_values(recipe, variables), "job_dir": str(job_dir), **files, **job}
@@ -178,13 +167,7 @@ def _shell_form(recipe: Recipe, script: str, values: Mapping[str, Any]) -> tuple
     return ["/bin/sh", "-c", prefix + script], given
 
 
-def _environment(env: dict[str, str] | str, values: Mapping[str, Any]) -> dict[str, str]:
-    if isinstance(env, str):
-        found = compile_text(env).value(values) or {}
-        if not isinstance(found, dict):
-            raise VariableError(f"env: {env} is not a mapping.")
-        named = {shell_name(name): value for name, value in found.items() if value is not None}
-        return {name: shell_value(name, item) for name, item in named.items() if not _HOST_VARIABLE_RE.fullmatch(name)}
+def _environment(env: Mapping[str, str], values: Mapping[str, Any]) -> dict[str, str]:
     return {name: shell_value(name, value) for name, value in render_structure(env, values).items()}
 
 

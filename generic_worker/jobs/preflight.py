@@ -20,7 +20,7 @@ def missing_programs(recipe: Recipe) -> list[str]:
     """The programs that a recipe requires and that are not here; none when its commands run elsewhere."""
     if recipe.via is not None:
         return []
-    path = recipe.env.get("PATH") if isinstance(recipe.env, dict) else None
+    path = recipe.env.get("PATH")
     return [name for name in recipe.requires if find_program(name, path) is None]
 
 

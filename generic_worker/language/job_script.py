@@ -11,6 +11,7 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 from generic_worker.errors import VariableError
+from generic_worker.language.environment import NOT_FOR_SHELLS, shell_name
 from generic_worker.language.expressions import as_text
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
     from generic_worker.language.recipe import Script
 
-_SHELL_NAME_RE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _MENTION_RE = re.compile(r"(\$\{?[#!]?)?([A-Za-z_][A-Za-z0-9_]*)")
 _IN_BRACES_RE = re.compile(r"(?<!\\)\$\{[#!]?([a-z][a-z0-9_]*)\b(?!\s*[|(]|\.\w)")
 _EXPRESSION_RE = re.compile(r"(?<!\\)(\$\{\s*([a-z][a-z0-9_]*)\s*(?:[|(]|\.\w)[^}]*\})")
@@ -28,8 +28,6 @@ _ASSIGNED_RE = re.compile(
 )
 _PROGRAMS = frozenset({"command", "env"})
 """Names that are programs too: only behind a dollar sign do they mean ours."""
-_NOT_FOR_SHELLS = frozenset({"BASHOPTS", "BASH_VERSINFO", "EUID", "OPTIND", "PPID", "SHELLOPTS", "UID"})
-"""Variables that some shell refuses to set, and may end because of it. Another program has to set them."""
 
 _TRAP = """\
 # A scheduler that ends a job signals all its processes. The flow run's engine handles that and reports; the process
@@ -79,17 +77,6 @@ def shell_value(name: str, value: Any) -> str:  # noqa: ANN401
     return json.dumps(value) if isinstance(value, (list, dict)) else as_text(value, name)
 
 
-def shell_name(name: str) -> str:
-    """An environment variable's name, if a shell can set it.
-
-    Raises:
-        VariableError: It cannot.
-    """
-    if not _SHELL_NAME_RE.fullmatch(name):
-        raise VariableError(f"env: {name!r} cannot be set by a shell. Use letters, digits and underscores.")
-    return name
-
-
 def assignment(name: str, value: str) -> str:
     """`NAME='value'`, whatever the value is.
 
@@ -111,7 +98,7 @@ def job_script(script: Script, values: Mapping[str, Any], names: Iterable[str]) 
         VariableError: The environment or the command cannot be written as shell.
     """
     exported = {name: assignment(name, value) for name, value in values["env"].items()}
-    elsewhere = [exported.pop(name) for name in sorted(_NOT_FOR_SHELLS & set(exported))]
+    elsewhere = [exported.pop(name) for name in sorted(NOT_FOR_SHELLS & set(exported))]
     lines = [f"#!{script.interpreter}", *(f"export {text}" for text in exported.values())]
     if script.before:
         for name in (given := shell_names(script.before, set(names) - {"env", "job_script"})):

@@ -153,7 +153,7 @@ class Recipe(Closed):
     )
     env: Environment = Field(
         default_factory=dict,
-        description="Environment of the recipe's commands: names to text with ${expressions}, or one expression.",
+        description="Environment of the recipe's commands: names to text with ${expressions}.",
     )
     via: Via | None = Field(None, description="What to put in front of every command.")
     script: Script = Field(default_factory=Script, description="How the job script is made.")

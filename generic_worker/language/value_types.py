@@ -96,13 +96,8 @@ Run = Annotated[
     kind(script=str, arguments=list),
 ]
 Structure = Annotated[Any, Field(json_schema_extra={"type": ["string", "object", "array"]})]
-
-
-Environment = Annotated[
-    Annotated[dict[EnvironmentName, Text], Tag("<mapping>")] | Annotated[StrictStr, Tag("<expression>")],
-    kind(mapping=dict, expression=str),
-]
-
+Environment = dict[EnvironmentName, Text]
+"""Its names are the recipe's own: what a deployment named would change how programs on the worker's host run."""
 
 Seconds = Annotated[float, Field(strict=True)]
 Whole = Annotated[int, Field(strict=True)]

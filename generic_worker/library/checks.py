@@ -132,7 +132,7 @@ def _environment_names(recipe: Recipe, path: Path) -> set[str]:
     """The variables that the recipe's own environment sets for a script."""
     operation = next((one for place, one in recipe.operations() if place == path[:-1]), None)
     envs = [recipe.env, operation.env] if operation else []
-    return {name for env in envs if isinstance(env, dict) for name in env}
+    return {name for env in envs for name in env}
 
 
 def _secrets(recipe: Recipe, path: Path, run: object) -> Iterator[tuple[Path, str]]:
@@ -151,14 +151,13 @@ def _secret_in(recipe: Recipe, part: str) -> str:
     """What to write instead of an expression that shows a secret; empty if it shows none."""
     if re.search(r"\bjob_script\b", part) or any(re.search(rf"\b{name}\b", part) for name in recipe.passwords):
         return "Pass it through stdin, files or env"
-    names_only = r"\s*\|\s*(?:not_in_env_file\s*\|\s*)?names\b"
+    harmless = r"\s*\|\s*env_decoder\b"
     for name in ("env", *recipe.blocks):
-        for found in re.finditer(rf"\b{name}\b((?:\.\w+|\[\s*'\w+'\s*\])*)({names_only})?", part):
+        for found in re.finditer(rf"\b{name}\b((?:\.\w+|\[\s*'\w+'\s*\])*)({harmless})?", part):
             field = (re.findall(r"\w+", found[1]) or [""])[-1]
             is_secret = is_secret_name if name == "env" else is_secret_field
             if not found[2] and (not field or is_secret(field)):
-                names_do = name == "env" and not field
-                return "Write ${env | names} for the names alone" if names_do else "Pass it through stdin, files or env"
+                return "Pass it through stdin, files or env"
     return ""
 
 

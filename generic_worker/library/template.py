@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import jsonschema
 
 from generic_worker.errors import VariableError
+from generic_worker.language.environment import NAME_PATTERN
 
 if TYPE_CHECKING:
     from generic_worker.language.recipe import Recipe
@@ -27,6 +28,7 @@ _COMMON: dict[str, dict[str, Any]] = {
         "title": "Environment variables",
         "type": "object",
         "default": {},
+        "propertyNames": {"pattern": NAME_PATTERN},
         "additionalProperties": {"type": ["string", "null"]},
         "description": "Environment of the flow run.",
     },

@@ -189,6 +189,8 @@ def _advice(kind: str, found: object, context: Mapping[str, Any]) -> str:
         advice = " Text that holds ': ', or begins with a brace, must be quoted."
     elif kind == "list_type" and re.fullmatch(r"[\w.-]+", text):
         advice = f" Write [{text}]."
+    elif kind == "dict_type" and text.startswith("${"):
+        advice = " Give each variable a name: NAME: ${...}. A job's own environment goes into stdin or files."
     elif kind == "float_type" and re.match(r"\d", text):
         advice = " Write the number alone, without quotes and unit."
     return advice

@@ -31,6 +31,7 @@ FEW_USERS = {
     "field.path": "the same",
     "field.regex": "docker ps prints its exit codes in a sentence of its JSON: Exited (3) 4 seconds ago",
     "filter.json": "an API that wants JSON within an argument",
+    "operation.env": "a variable that one of a tool's programs understands otherwise than the others",
     "output.from_": "systemd-run and at print the id on standard error",
     "policy.commands": "a site's choice",
     "policy.find_for": "a site's choice",
@@ -75,9 +76,7 @@ def features_of(name: str) -> Iterator[str]:
             yield from (f"field.{key}" for key in (field.model_fields_set if isinstance(field, JsonField) else ()))
     yield from (
         f"filter.{name}"
-        for name in re.findall(
-            r"(?<![|\w'])\| ?(words|names|pairs|entries|json|env_file|not_in_env_file)\b", text_of(name)
-        )
+        for name in re.findall(r"(?<![|\w'])\| ?(words|pairs|entries|json|env_file|env_decoder)\b", text_of(name))
     )
 
 
@@ -96,7 +95,7 @@ LANGUAGE = {
     *(f"output.{key}" for key in Output.model_fields),
     *(f"field.{key}" for key in JsonField.model_fields),
     "field.list",
-    *(f"filter.{name}" for name in ("words", "names", "pairs", "entries", "json", "env_file", "not_in_env_file")),
+    *(f"filter.{name}" for name in ("words", "pairs", "entries", "json", "env_file", "env_decoder")),
 }
 
 

@@ -18,7 +18,6 @@ from generic_worker.commands.rendering import host_values, job_values, render, w
 from generic_worker.commands.runner import CommandRunner
 from generic_worker.errors import VariableError
 from generic_worker.jobs.directory import prepare_directory
-from generic_worker.jobs.driver import Driver
 from generic_worker.library.loading import load
 
 if TYPE_CHECKING:
@@ -123,11 +122,10 @@ def test_a_value_is_in_a_private_file(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     files = "files: {text: 'a ${value}', data: {a: '${value}'}}\n"
     subject = recipe('  run: cat "$file_text"; printf "\\0"; cat "$file_data"\n', more=files)
-    driver = Driver(subject, CommandRunner())
 
     def values(value: str) -> dict[str, Any]:
         made = job(subject, value, job_key=f"pf-{VALUES.index(value)}")
-        prepare_directory(driver.recipe, made)
+        prepare_directory(subject, made)
         return made
 
     found = {v: text.split("\0") for v, text in printed(subject, values).items()}

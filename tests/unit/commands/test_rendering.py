@@ -17,7 +17,7 @@ from generic_worker.commands.rendering import (
     worker_host,
 )
 from generic_worker.commands.runner import Command, CommandResult, CommandRunner
-from generic_worker.errors import VariableError
+from generic_worker.errors import RecipeError, VariableError
 from generic_worker.library.loading import load
 
 if TYPE_CHECKING:
@@ -138,27 +138,15 @@ def test_a_command_depends_on_the_names_that_it_uses() -> None:
 # What a deployment's environment may do to the recipe's own command
 
 
-LOADERS = [
-    "PATH",
-    "LD_PRELOAD",
-    "LD_LIBRARY_PATH",
-    "BASH_ENV",
-    "ENV",
-    "IFS",
-    "PYTHONPATH",
-    "PERL5LIB",
-    "SHELLOPTS",
-    "PS4",
-]
+def test_no_name_of_a_deployment_is_a_variable_of_the_recipes_command() -> None:
+    subject = recipe("  run: cat; echo \"$env\"\n  stdin: ${job_script}\n  env: {OWN: '${env.HARMLESS}'}\n")
+    command = submit(subject, env={"LD_PRELOAD": "/evil", "CONTAINERS_CONF": "a\nb", "HARMLESS": "1"})
 
-
-@pytest.mark.parametrize("name", [*LOADERS, "GCONV_PATH", "AWS_PAGER", "KUBECONFIG", "GIT_SSH_COMMAND", "NODE_OPTIONS"])
-def test_what_changes_how_programs_run_reaches_the_job_and_not_the_recipes_command(name: str) -> None:
-    subject = recipe("  run: [printenv]\n  env: ${env}\n  stdin: ${job_script}\n")
-    command = submit(subject, env={name: "/evil", "HARMLESS": "1"})
-
-    assert command.env == {"HARMLESS": "1"}
-    assert f"export {name}=/evil\n" in command.stdin or name == "SHELLOPTS"
+    assert command.env == {
+        "OWN": "1",
+        "env": '{"LD_PRELOAD": "/evil", "CONTAINERS_CONF": "a\\nb", "HARMLESS": "1"}',
+    }
+    assert "export LD_PRELOAD=/evil\n" in command.stdin
 
 
 def test_what_the_recipe_itself_sets_is_set() -> None:
@@ -167,22 +155,24 @@ def test_what_the_recipe_itself_sets_is_set() -> None:
     assert submit(subject).env == {"PATH": "/opt/bin", "LD_LIBRARY_PATH": "pf-1"}
 
 
-def test_a_name_of_a_deployment_cannot_be_a_function_or_syntax() -> None:
-    subject = recipe("  run: [printenv]\n  env: ${env}\n", "via: {run: [sh, -c], quote: true}\n")
+def test_a_recipe_cannot_take_the_names_of_its_variables_from_elsewhere() -> None:
+    with pytest.raises(RecipeError) as caught:
+        recipe("  run: [printenv]\n  env: ${env}\n")
 
+    assert str(caught.value) == (
+        "<recipe>:5:3: submit.env: Expected a mapping, found '${env}'. Give each variable a name: NAME: ${...}. "
+        "A job's own environment goes into stdin or files."
+    )
+
+
+@pytest.mark.parametrize("name", ["", "A=1;id;B", "A\nB", "A\n", "A B", "1A", "-A", "BASH_FUNC_x%%", "\u00c4"])
+def test_what_is_not_the_name_of_a_variable_is_refused(name: str) -> None:
     with pytest.raises(VariableError) as caught:
-        submit(subject, env={"A=1;id;B": "x"})
+        submit(recipe("  run: [printenv]\n"), env={name: "x"})
 
-    assert str(caught.value) == "env: 'A=1;id;B' cannot be set by a shell. Use letters, digits and underscores."
-
-
-def test_an_environment_that_is_no_mapping_is_refused() -> None:
-    subject = recipe("  run: [x]\n  env: ${job_name}\n")
-
-    with pytest.raises(VariableError) as caught:
-        submit(subject)
-
-    assert str(caught.value) == "env: ${job_name} is not a mapping."
+    assert str(caught.value) == (
+        f"env: {name!r} is not the name of a variable. Use letters, digits, underscores, dots and dashes."
+    )
 
 
 # Through `via`

@@ -38,7 +38,6 @@ VALUES: dict[str, Any] = {
         ("${nothing}", []),
         ("--x=${nothing}", []),
         ("${few | join(',')}", ["a,b c"]),
-        ("${labels | names}", ["team", "cost"]),
         ("${labels | pairs}", ["team=x", "cost=y=1"]),
         ("${labels | pairs(':')}", ["team:x", "cost:y=1"]),
         ("${'a \"b c\"' | words}", ["a", "b c"]),

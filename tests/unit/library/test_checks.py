@@ -48,7 +48,7 @@ def test_a_good_recipe_has_no_problems() -> None:
         {"status": script("echo ${from_env}"), "env": "env: {from_env: x}"},
         {"status": script("echo '\\${nothing}'")},
         {"status": script("# ${queue}\necho $unknown")},
-        {"submit": "submit: {run: [launch, '--names=${env | names}', '${env.TZ}'], output: {columns: [id]}}"},
+        {"submit": "submit: {run: [launch, '${env | env_decoder}', '${env.TZ}'], output: {columns: [id]}}"},
         {
             "submit": "submit: {run: [launch], stdin: '${env | json}', output: {columns: [id]}}",
             "env": "env: {A: '${env.API_KEY}'}",
@@ -124,7 +124,7 @@ def test_what_is_allowed(changed: dict[str, str]) -> None:
         (
             {"other": "via: {run: [hop, '${env | json}']}"},
             "10:18: via.run[1]: ${env | json} would put secrets on a command line, for every user of the host to see. "
-            "Write ${env | names} for the names alone.",
+            "Pass it through stdin, files or env.",
         ),
         (
             {"status": "status: {run: [x], output: {columns: [id, state]}, absent: gone}"},
