@@ -152,10 +152,19 @@ class Assignments:
                 raise SubmitError("the flow run was deleted before its job was submitted.")
             with counted_submission(job.recipe):
                 await driver.submit(job, Caller(assignment.cancel, self._permit(assignment), logger.warning))
-            await flow_runs.save_pid(self._host.client, flow_run.id, job.pid)
+            await self._save_id(assignment)
         finally:
             assignment.submitted.set()
         logger.info("Submitted as %s job %s.", job.recipe, job.id)
+
+    async def _save_id(self, assignment: Assignment) -> None:
+        """Save the id of a job that is there now. No error of the API ends the assignment: somebody has to watch it."""
+        job, flow_run = assignment.job, assignment.flow_run
+        try:
+            await flow_runs.save_pid(self._host.client, flow_run.id, job.pid)
+        except Exception as error:  # noqa: BLE001 - its key is saved: whoever comes later finds it by that
+            logger = self._host.get_flow_run_logger(flow_run)
+            logger.warning("The id of %s job %s could not be saved: %s", job.recipe, job.id, error)
 
     def _permit(self, assignment: Assignment) -> Permit:
         """What says, when a submission's turn has come, whether the job is still wanted and not there yet."""

@@ -58,12 +58,28 @@ async def read(client: PrefectClient, flow_run_id: UUID) -> FlowRun | None:
 
 
 def is_active(flow_run: FlowRun) -> bool:
-    """Whether a flow run counts on its infrastructure: it is Pending, Running or Cancelling.
+    """Whether a flow run counts on its job, so that it is Crashed when that has died.
 
-    One that was paused or rescheduled has left its infrastructure on purpose.
+    | State | Counts on its job |
+    | --- | --- |
+    | Pending, Submitting, InfrastructurePending | yes: it was submitted, or is about to be |
+    | Running, Retrying | yes |
+    | Cancelling | yes: it is Cancelled when its job has ended |
+    | AwaitingRetry, where the policy says `in_process` | yes: its process waits, and Prefect hands it to no worker |
+    | AwaitingRetry after a manual retry or a SIGTERM | no: a worker gets it again |
+    | Paused | yes: its process waits to be resumed |
+    | Suspended | no: it has left its job on purpose, and a worker gets it again |
+    | Scheduled, Late, AwaitingConcurrencySlot, Resubmitted | no: a worker gets it again |
+    | Completed, Failed, Crashed, Cancelled | no: it has ended |
     """
     state = flow_run.state
-    return state is not None and (state.is_pending() or state.is_running() or state.is_cancelling())
+    if state is None:
+        return False
+    if state.is_paused():
+        return not state.state_details.pause_reschedule
+    if state.is_scheduled():
+        return state.name == "AwaitingRetry" and flow_run.empirical_policy.retry_type == "in_process"
+    return state.is_pending() or state.is_running() or state.is_cancelling()
 
 
 def owner(flow_run: FlowRun) -> str | None:

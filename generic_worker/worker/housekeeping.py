@@ -14,7 +14,14 @@ from generic_worker.jobs import clock
 from generic_worker.jobs.metrics import FLOW_RUNS
 from generic_worker.worker import flow_runs
 from generic_worker.worker.leases import Leases
-from generic_worker.worker.queries import ACTIVE, missing_runs, runs_by_id, runs_of_pool, workers_online
+from generic_worker.worker.queries import (
+    ACTIVE,
+    missing_runs,
+    runs_by_id,
+    runs_of_pool,
+    runs_that_wait_in_their_jobs,
+    workers_online,
+)
 from generic_worker.worker.recovery import is_abandoned
 
 if TYPE_CHECKING:
@@ -157,7 +164,9 @@ class Housekeeping:
             await self._look_after_others(self._recovery)
 
     async def _look_after_others(self, recovery: Recovery) -> None:
-        runs = await runs_of_pool(self._host.client, self._pool, ACTIVE, but=self._assignments.ids)
+        ours = self._assignments.ids
+        runs = await runs_of_pool(self._host.client, self._pool, ACTIVE, but=ours)
+        runs += await runs_that_wait_in_their_jobs(self._host.client, self._pool, but=ours)
         others_runs = [run for run in runs if not self._is_mine(run.id)]
         online = await workers_online(self._host.client, self._pool)
         abandoned = [run for run in others_runs if _is_forgotten(run) or self._is_abandoned(run, online)]

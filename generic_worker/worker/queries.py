@@ -9,11 +9,14 @@ from prefect.client.schemas.filters import (
     FlowRunFilterEndTime,
     FlowRunFilterId,
     FlowRunFilterState,
+    FlowRunFilterStateName,
     FlowRunFilterStateType,
     WorkPoolFilter,
     WorkPoolFilterName,
 )
 from prefect.client.schemas.objects import StateType, WorkerStatus
+
+from generic_worker.worker.flow_runs import is_active
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -53,6 +56,22 @@ async def runs_of_pool(
     )
     pools = WorkPoolFilter(name=WorkPoolFilterName(any_=[pool]))
     return await _all_pages(client, wanted, pools)
+
+
+async def runs_that_wait_in_their_jobs(client: PrefectClient, pool: str, but: Sequence[UUID] = ()) -> list[FlowRun]:
+    """The flow runs of a pool whose processes may be waiting: to try again, or to be resumed.
+
+    Args:
+        client: The API's client.
+        pool: The pool's name.
+        but: Some that are of no interest, as in `runs_of_pool`.
+    """
+    wanted = FlowRunFilter(
+        id=FlowRunFilterId(not_any_=list(but[:_MOST])) if but else None,
+        state=FlowRunFilterState(name=FlowRunFilterStateName(any_=["AwaitingRetry", "Paused"])),
+    )
+    found = await _all_pages(client, wanted, WorkPoolFilter(name=WorkPoolFilterName(any_=[pool])))
+    return [run for run in found if is_active(run)]
 
 
 async def workers_online(client: PrefectClient, pool: str) -> set[str]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from prefect.client.schemas.objects import StateType
 from prefect.exceptions import Abort, ObjectNotFound, Pause
+from prefect.logging.loggers import flow_run_logger
 from prefect.states import Scheduled
 from prefect.utilities.engine import propose_state
 
@@ -21,6 +22,7 @@ from generic_worker.errors import GenericWorkerError
 from generic_worker.job import CLEANED, JobReference
 from generic_worker.jobs import clock
 from generic_worker.jobs.metrics import FLOW_RUNS
+from generic_worker.jobs.submission import Reminder
 from generic_worker.worker import flow_runs
 from generic_worker.worker.assignments import Assignment
 from generic_worker.worker.queries import runs_of_pool
@@ -76,6 +78,7 @@ class Recovery:
         self._warn = warn
         self._warned: set[str] = set()
         self._without_id: dict[str, float] = {}
+        self._reminders: dict[str, Reminder] = {}
 
     async def take_over(self, client: PrefectClient, runs: Sequence[FlowRun]) -> tuple[list[Assignment], list[FlowRun]]:
         """Take over abandoned active runs.
@@ -176,12 +179,33 @@ class Recovery:
                 if assignment.job in found:
                     await flow_runs.save_pid(client, assignment.flow_run.id, assignment.job.pid)
                     located.append(assignment)
-                elif assignment.job in trouble or self._is_undecided(assignment):
+                elif assignment.job in trouble:
+                    if await self._is_given_up(client, assignment, trouble[assignment.job]):
+                        settled.append(assignment.flow_run)
+                elif self._is_undecided(assignment):
                     continue
                 elif await self._hand_back(client, assignment.flow_run):
                     await assignment.driver.cleanup(assignment.job)
                     settled.append(assignment.flow_run)
         return located, settled
+
+    async def _is_given_up(self, client: PrefectClient, assignment: Assignment, trouble: str) -> bool:
+        """Say that a find does not answer; give it up for a run that was cancelled, or when its bound is reached."""
+        flow_run, key, policy = assignment.flow_run, assignment.job.key, assignment.driver.recipe.policy
+        undecided = self._is_undecided(assignment)
+        waited = clock.now() - self._without_id[key]
+        unknown = f"Nobody can say whether the last submission made a job: {trouble}"
+        if flow_run.state is not None and flow_run.state.is_cancelling() and not undecided:
+            why = "The flow run was cancelled."
+        elif policy.find_for is not None and waited > policy.find_for:
+            why = f"No answer for {policy.find_for:g} s, as policy.find_for says."
+        else:
+            if self._reminders.setdefault(key, Reminder()).is_due():
+                flow_run_logger(flow_run=flow_run).warning("%s", unknown)
+            return False
+        message = f"{why} The job may exist: look for {key}.\n{unknown}"
+        await flow_runs.report_end(client, flow_run.id, message, key)
+        return True
 
     def _is_undecided(self, assignment: Assignment) -> bool:
         """Whether a job may be about to appear: the command that submits it outlives a worker that is killed."""
@@ -192,7 +216,7 @@ class Recovery:
     async def _hand_back(self, client: PrefectClient, flow_run: FlowRun) -> bool:
         """Give a run that was never submitted to whichever worker asks next. Says whether anything was done."""
         state = flow_run.state
-        if state is None or state.is_running():
+        if state is None or not (state.is_pending() or state.is_cancelling()):
             return False  # somebody executes it by other means
         if state.is_cancelling():
             message = "The flow run was cancelled before its job was submitted."

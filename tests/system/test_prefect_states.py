@@ -1,0 +1,90 @@
+"""Every state in which a flow run may be when its job dies: which of them make it Crashed, on a real server."""
+
+import os
+import signal
+import time
+
+import pytest
+from prefect.client.schemas.objects import FlowRunPolicy
+from prefect.states import (
+    AwaitingConcurrencySlot,
+    AwaitingRetry,
+    Cancelling,
+    Paused,
+    Retrying,
+    Running,
+    Scheduled,
+    Suspended,
+)
+
+
+@pytest.fixture(scope="module")
+def pool(make_pool, start_worker):
+    """A pool of processes, and a worker for it that polls so seldom that it leaves rescheduled runs alone meanwhile."""
+    pool = make_pool("states")
+    with start_worker(pool.name, "states"):
+        yield pool
+
+
+def begun(pool):
+    """A run whose job runs, and which is Running; and its job."""
+    run = pool.run(command="sleep 600")
+    job = pool.job(run)
+    pool.set_state(run, Running())
+    return run, job
+
+
+def kill(job, processes_of):
+    for process in processes_of(job.key):
+        os.kill(process, signal.SIGKILL)
+
+
+def retries(pool, run, kind):
+    """Say of a run, as the server does, in which way it is tried again."""
+    policy = FlowRunPolicy(retry_type=kind, retries=3)
+    pool._call(lambda client: client.update_flow_run(run, empirical_policy=policy))
+
+
+@pytest.mark.parametrize(
+    ("state", "retry_type", "end"),
+    [
+        (None, None, "Crashed"),
+        (Retrying(), None, "Crashed"),
+        (AwaitingRetry(), "in_process", "Crashed"),
+        (Paused(timeout_seconds=600), None, "Crashed"),
+        (Cancelling(), None, "Cancelled"),
+    ],
+    ids=lambda value: getattr(value, "name", value),
+)
+def test_a_run_that_counts_on_its_job_ends_with_it(pool, processes_of, state, retry_type, end):
+    run, job = begun(pool)
+    if retry_type:
+        retries(pool, run, retry_type)
+    if state is not None:
+        pool.set_state(run, state)
+    kill(job, processes_of)
+
+    assert pool.ended(run).name == end
+
+
+def in_an_hour(state):
+    """A scheduled state whose time has not come: no worker takes the run meanwhile."""
+    return state(scheduled_time=Scheduled().timestamp.add(hours=1))
+
+
+@pytest.mark.parametrize(
+    ("make", "retry_type"),
+    [(AwaitingRetry, "reschedule"), (Scheduled, None), (AwaitingConcurrencySlot, None), (Suspended, None)],
+    ids=lambda value: getattr(value, "__name__", value),
+)
+def test_a_run_that_a_worker_gets_again_is_left_as_it_is(pool, processes_of, until, make, retry_type):
+    run, job = begun(pool)
+    if retry_type:
+        retries(pool, run, retry_type)
+    state = Suspended(timeout_seconds=600) if make is Suspended else in_an_hour(make)
+    pool.set_state(run, state)
+    kill(job, processes_of)
+    until(lambda: "is killed" in pool.logs(run), 60)
+    time.sleep(3)  # the report would follow at once
+
+    assert pool.state(run) == state.name
