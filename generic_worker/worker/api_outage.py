@@ -45,8 +45,15 @@ class ApiOutage:
         self._failures = 0
         self._since = 0.0
 
-    async def outlast(self, call: Callable[[], Awaitable[T]], otherwise: T) -> T:
+    async def outlast(
+        self, call: Callable[[], Awaitable[T]], otherwise: T, pausing: Callable[[float], None] = lambda _: None
+    ) -> T:
         """Make a call. If it fails, pause, longer each time, and answer in its place; its loop makes the next.
+
+        Args:
+            call: The call.
+            otherwise: The answer in its place.
+            pausing: Told for how many seconds, before each pause.
 
         Raises:
             WrongApiError: The first answer of all was a 404: the address is wrong.
@@ -58,7 +65,8 @@ class ApiOutage:
                 text = f"{self._url} is not the address of a Prefect API: it answers with 404. Set PREFECT_API_URL."
                 raise WrongApiError(text) from error
             self._note(error)
-            await asyncio.sleep(self._pause())
+            pausing(seconds := self._pause())
+            await asyncio.sleep(seconds)
             return otherwise
         self._answered = True
         if self._failures:

@@ -5,6 +5,7 @@ Each method here stands in the place of one of Prefect's, and calls that.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from prefect.settings import PREFECT_API_URL
@@ -38,10 +39,11 @@ class Safeguards(_Base):
 
     async def get_and_submit_flow_runs(self) -> list[FlowRun]:
         """Poll for flow runs. An outage of the API, of whatever kind and length, does not end the worker."""
-        try:
-            return await self._polling.outlast(super().get_and_submit_flow_runs, [])
-        finally:
-            self._last_polled_time = current_time("UTC")  # /health is about this loop, not about the API
+
+        def pausing(seconds: float) -> None:  # /health is about this loop, not about the API
+            self._last_polled_time = current_time("UTC") + timedelta(seconds=seconds)
+
+        return await self._polling.outlast(super().get_and_submit_flow_runs, [], pausing)
 
     async def sync_with_backend(self) -> None:
         """Send a heartbeat and read the work pool, likewise."""

@@ -90,6 +90,7 @@ class GenericWorker(Safeguards, BaseWorker[GenericWorkerJobConfiguration, Generi
 
     async def __aexit__(self, *exc_info: object) -> None:
         """Stop working. The jobs go on: the next worker takes them over."""
+        self._say_where_jobs_stand()
         try:
             if any(exc_info):  # it was stopped, and does not wait for its runs; they need the API's client to the last
                 await self._stop_following()
@@ -97,6 +98,15 @@ class GenericWorker(Safeguards, BaseWorker[GenericWorkerJobConfiguration, Generi
         finally:
             await self._stop_following()
             await self._watching.aclose()
+
+    def _say_where_jobs_stand(self) -> None:
+        jobs = sum(bool(assignment.job.id) for assignment in self._assignments)
+        if jobs:
+            text = (
+                "%d jobs go on without this worker. The next one named %r takes them over at once; one of another name "
+            )
+            text += "does when Prefect calls this one offline."
+            self._logger.info(text, jobs, self.name)
 
     async def _stop_following(self) -> None:
         await self._kept_up.aclose()

@@ -31,6 +31,8 @@ def test_a_worker_that_stops_leaves_its_job_alone_and_the_next_takes_it_over(
         worker.wait(20)
     assert processes_of(job.key)
     assert pool.state(run) == "Submitting"
+    farewell = "1 jobs go on without this worker. The next one named 'w' takes them over at once"
+    assert (farewell in worker.log.read_text()) == (number == signal.SIGTERM)
 
     open_gate()
     until(lambda: not processes_of(job.key), 20)
