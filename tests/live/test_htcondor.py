@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import shlex
 import subprocess
 import uuid
@@ -142,3 +143,38 @@ def test_the_end_of_a_job_is_known_in_the_queue_and_from_the_history(pool, scrip
 
     assert (status.state, status.exit_code, status.signal) == ENDS[script]
     assert status.word == "completed"
+
+
+def processes_of_run(run):
+    found = []
+    for file in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            if f"PREFECT__FLOW_RUN_ID={run}".encode() in file.read_bytes():
+                found.append(file.parent.name)
+        except OSError:
+            continue
+    return found
+
+
+@pytest.fixture(scope="module")
+def flow_pool(make_pool):
+    """A work pool for the recipe, as its variables are by default."""
+    return make_pool("condor", "htcondor")
+
+
+def test_flow_runs_have_the_memory_that_they_need_and_end_as_they_should(flow_pool, backends, start_worker, until):
+    env = {"PATH": os.environ["PATH"]} | backends("htcondor")
+    with start_worker(flow_pool.name, env=env):
+        good = [flow_pool.run({"seconds": 20}) for _ in range(2)]  # as long as HTCondor takes to look at their memory
+        removed = flow_pool.run({"seconds": 300})
+        until(lambda: flow_pool.state(removed) == "Running", 240)
+        assert processes_of_run(removed)
+        job = flow_pool.job(removed)
+        subprocess.run(["condor_rm", job.id], env={**os.environ, **env}, check=True, capture_output=True)
+        state = flow_pool.ended(removed, 90)
+        left = processes_of_run(removed)
+
+        assert state.name == "Crashed"
+        assert left == []
+        assert [flow_pool.ended(run, 240).name for run in good] == ["Completed"] * 2
+        assert flow_pool.state(removed) == "Crashed"

@@ -583,3 +583,25 @@ def test_a_job_is_not_proven_to_be_absent_while_the_accounts_cannot_be_read(site
 
     assert found == set()
     assert "commlib error" in trouble[job]
+
+
+STUBBORN = """
+import os, signal, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+open(sys.argv[1], "w").write(str(os.getpid()))
+time.sleep(300)
+"""
+
+
+@on(["pbs"])
+def test_processes_in_sessions_of_their_own_may_end_themselves_and_end_with_their_job(site):
+    words, pid = site.tmp / "words", site.tmp / "pid"
+    programs = shlex.join([PYTHON, "-c", ORDERLY, str(words)]), shlex.join([PYTHON, "-c", STUBBORN, str(pid)])
+    job = site.job(shell(" ".join(f"setsid {program} &" for program in programs) + " sleep 300"))
+    status = asyncio.run(
+        site.cancelled(job, lambda watch: written(words)(watch) and written(pid)(watch) and is_running(watch))
+    )
+
+    assert status.state.final
+    asyncio.run(eventually(lambda: not Path("/proc", pid.read_text()).exists()))
+    assert words.read_text() == "ended in good order"
