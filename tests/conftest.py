@@ -42,8 +42,15 @@ class _Shares(LoadScopeScheduling):
 
 
 def pytest_xdist_make_scheduler(config, log):
-    """Say how tests that run two at a time are shared out."""
+    """Say how tests that run two at a time are shared out: in the order of the files, not of their sizes."""
+    config.option.loadscopereorder = False
     return _Shares(config, log)
+
+
+def pytest_collection_modifyitems(config, items):
+    """Of tests that run two at a time, those that wait for long come first: then both processes end together."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: not item.nodeid.startswith(("tests/system/", "tests/live/")))
 
 
 def _free_port():

@@ -45,13 +45,15 @@ async def until(true: Callable[[], object]) -> None:
 
 
 def test_no_more_than_the_limit_run_at_once(tmp_path):
-    runner, here, gate = CommandRunner(limit=3), tmp_path / "here", tmp_path / "gate"
+    runner, here, counted, gate = (CommandRunner(limit=3), *(tmp_path / name for name in ("here", "counted", "gate")))
     here.mkdir()
-    script = f"touch {here}/$$; ls {here} | wc -l; until [ -e {gate} ]; do sleep 0.02; done; rm {here}/$$"
+    counted.mkdir()
+    count = f"touch {here}/$$; ls {here} | wc -l; touch {counted}/$$"
+    script = f"{count}; until [ -e {gate} ]; do sleep 0.02; done; rm {here}/$$"
 
     async def start() -> list[CommandResult]:
         running = asyncio.gather(*(runner.run(Command(("sh", "-c", script))) for _ in range(12)))
-        await until(lambda: len(list(here.iterdir())) == 3)
+        await until(lambda: len(list(counted.iterdir())) == 3)
         gate.touch()
         return await running
 

@@ -145,7 +145,7 @@ def test_a_job_is_asked_about_with_jitter_and_soon_again_when_somebody_waits_for
             pauses = driver.pauses()[1:]
 
             assert all(18 <= pause <= 20 for pause in pauses)
-            assert len({round(pause, 3) for pause in pauses}) == len(pauses) > 10
+            assert len(set(pauses)) == len(pauses) > 10
 
             watcher.hurry(watch)
             await asyncio.sleep(10)
@@ -241,13 +241,13 @@ def test_a_job_submitted_after_an_outage_shows_that_it_is_over(tmp_path, simulat
 
 def test_a_job_is_lost_only_after_enough_healthy_answers_and_seconds(tmp_path, simulated, driver_of):
     async def scenario():
-        driver = driver_of(LISTING, lost_after=60, lost_polls=3)
+        driver = driver_of(LISTING, lost_after=20, lost_polls=3)
         write(tmp_path, "2|R|pf-2")
         async with Watcher(LOG) as watcher:
             watch = watcher.watch(a_job(tmp_path), driver, print)
             lost = await ended(watch)
 
-            assert 60 <= clock.now() - driver.times()[0] <= 63
+            assert 20 <= clock.now() - driver.times()[0] <= 22
             assert lost == JobStatus(JobState.ABSENT)
 
             rare = driver_of(LISTING, lost_after=0, lost_polls=5)
@@ -381,7 +381,7 @@ def test_an_id_that_was_given_to_another_job_ends_nothing_and_is_remarked_once(
         write(tmp_path, "1|CD|pf-other")
         async with Watcher(LOG) as watcher:
             watch = watcher.watch(a_job(tmp_path), driver_of(LISTING), print)
-            await asyncio.sleep(100)
+            await asyncio.sleep(20)
 
             assert not watch.ended.done()
             assert watch.foreign
@@ -396,14 +396,14 @@ def test_a_job_whose_id_was_given_to_another_after_it_had_answered_to_its_key_is
     async def scenario():
         write(tmp_path, "1|R|pf-1")
         async with Watcher(LOG) as watcher:
-            watch = watcher.watch(a_job(tmp_path), driver_of(LISTING, lost_polls=3, lost_after=60), print)
+            watch = watcher.watch(a_job(tmp_path), driver_of(LISTING, lost_polls=3, lost_after=20), print)
             await asyncio.sleep(5)
             assert watch.ours
             write(tmp_path, "1|CD|pf-other")
             changed = clock.now()
 
             assert (await ended(watch)).state is JobState.ABSENT
-            assert 60 <= clock.now() - changed <= 65
+            assert 20 <= clock.now() - changed <= 22
 
     simulated(scenario())
 
@@ -415,7 +415,7 @@ def test_an_unlisted_word_ends_nothing_and_is_remarked_once(
         write(tmp_path, "1|LEVITATING|pf-1")
         async with Watcher(LOG) as watcher:
             watch = watcher.watch(a_job(tmp_path), driver_of(LISTING), print)
-            await asyncio.sleep(100)
+            await asyncio.sleep(20)
 
             assert not watch.ended.done()
             assert watch.seen > 0
