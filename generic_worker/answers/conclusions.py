@@ -90,6 +90,8 @@ def _nonsense(recipe: Recipe, records: Records, sole: str) -> str:
     words = [record["state"] for record in records.records if record.get("state")]
     if sole and words:
         return f"it was asked about job {sole} and answers about {records.records[0].get('id')!r}"
+    if not words and any(record.get("id") for record in records.records):
+        return "no record in it has a state"
     if words and all(state_of(recipe.states, word) is None for word in words):
         return f"no state in it is one that the recipe lists, such as {words[0]!r}"
     return ""

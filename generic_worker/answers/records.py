@@ -34,6 +34,9 @@ _LONGEST = 120
 _EVERYTHING: Any = parse_jsonpath("$.*")
 """A path with `*` at its end, which is one of the `Fields` for jsonpath-ng 1.8, and something of its own later."""
 
+_DOCUMENT_RE = re.compile(r"""^\s*(?:\{|\[\s*[\[{"\]])""", re.MULTILINE)
+"""How a document begins, and no word in brackets such as `[node1]`."""
+
 _KILLED = frozenset(128 + n for n in (Signals.SIGHUP, Signals.SIGINT, Signals.SIGKILL, Signals.SIGTERM))
 """How a shell reports that a signal has ended a program."""
 
@@ -119,27 +122,28 @@ def _whole_lines(gap: str, *, first: bool, last: bool = False) -> str:
 
 
 def _read_columns(columns: list[str], separator: str | None, text: str) -> Records:
-    records, banner, complete = [], [], True
-    for line in text.split("\n"):
+    records, unread = [], []
+    lines = text.split("\n")
+    for line in lines:
         values = line.split(separator, len(columns) - 1)
         if len(values) == len(columns):
             records.append({name: value.strip() for name, value in zip(columns, values, strict=True)})
-        elif records and line.strip():  # cut off, or a message in the middle of the list
-            complete = False
-        else:
-            banner.append(line)
+        else:  # a greeting, or a part of somebody else's text that has a line break
+            unread.append(line)
     if not records:
         shown = "white space" if separator is None else repr(separator)
         raise OutputError(f"no line has {len(columns)} columns separated by {shown}: {_excerpt(text)}")
-    return Records(records, complete, "\n".join(banner))
+    cut_off = bool(lines[-1].strip()) and unread[-1:] == lines[-1:]
+    return Records(records, not cut_off, "\n".join(unread))
 
 
 def _read_json(output: Output, text: str) -> Records:
     path = compile_jsonpath(output.json_path or "$")
     fields = [(name, _alternatives(spec)) for name, spec in (output.fields or {}).items()]
     records: list[Record] = []
+    greeting = _greeting(text)
     try:
-        for document in _documents(text):
+        for document in _documents(text[len(greeting) :]):
             found = path.find(document)
             if not found and not _is_empty_list(path, document):
                 raise OutputError(f"{output.json_path} finds nothing in {_excerpt(text)}")
@@ -150,7 +154,13 @@ def _read_json(output: Output, text: str) -> Records:
         raise OutputError(f"not JSON ({error}): {_excerpt(text)}") from error
     except (TypeError, KeyError, AttributeError) as error:
         raise OutputError(f"{output.json_path} does not suit {_excerpt(text)}: {error}") from error
-    return Records(records)
+    return Records(records, unread=greeting)
+
+
+def _greeting(text: str) -> str:
+    """The lines before the first that a JSON document begins with; none where no line does."""
+    match = _DOCUMENT_RE.search(text)
+    return text[: match.start()] if match else ""
 
 
 def _documents(text: str) -> Iterator[Any]:

@@ -184,7 +184,7 @@ class Watcher:
         infrastructure.seconds += report.seconds - group.seconds
         group.seconds, group.trouble = report.seconds, report.trouble
         group.failures = group.failures + 1 if report.trouble and unknown == len(watches) else 0
-        if report.trouble:
+        if report.trouble and unknown:  # a command may fail and yet say all that it was asked
             if not infrastructure.without_answer:
                 text = "%s\nNothing is concluded about the jobs that it does not answer about: %d of %d."
                 self._logger.warning(text, report.trouble, unknown, len(watches))
@@ -207,4 +207,11 @@ class Watcher:
     def _tell_unknown(self, watch: Watch, trouble: str) -> None:
         if trouble and not watch.silent:
             watch.silent = True
-            self.tell(watch, f"The state of the job is unknown for now: {trouble}")
+            self.tell(watch, f"The state of the job is unknown for now: {_brief(trouble)}")
+
+
+def _brief(trouble: str) -> str:
+    """What went wrong as one line: each job's log gets it, while the worker's has the command and all that it said."""
+    what, *said = trouble.splitlines()
+    what = what.partition(": `")[0]
+    return f"{what}: {said[-1].strip()}" if said else what

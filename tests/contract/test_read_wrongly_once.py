@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from generic_worker.answers.conclusions import status_answer, submit_answer
+from generic_worker.answers.conclusions import find_answer, status_answer, submit_answer
 from generic_worker.answers.records import Printed
 from generic_worker.job import ABSENT, JobState, JobStatus
 from generic_worker.library.loading import load
@@ -120,3 +120,35 @@ def test_a_task_that_has_stopped_without_an_exit_code_has_ended(word: str, reaso
     assert status
     assert status.state.final
     assert status.reason == reason
+
+
+def test_another_jobs_comment_with_a_line_break_does_not_spoil_the_answer() -> None:
+    find = load("slurm").recipe.find
+    assert find
+
+    name = "" if "name" in find.output.field_names else None
+    line = "5000|first line\nsecond line\n" if name is None else "5000|first line\nsecond line|job\n"
+
+    assert find_answer(find, ["pf-1"], Printed(line)) == ({}, "")
+    status = "4711|RUNNING|pf-1|None\n5000|RUNNING|first line\nsecond line|None\n"
+    assert status_of("slurm", 0, "4711", status) is not None
+    assert status_of("slurm", 0, "4712", status) == ABSENT
+
+
+def test_a_greeting_before_json_is_passed_over() -> None:
+    find = load("kubernetes").recipe.find
+    assert find
+
+    item = {"metadata": {"name": "pf-1", "labels": {"generic-worker/key": "pf-1"}}}
+    printed = Printed("Welcome to cluster X\n" + json.dumps({"items": [item]}) + "\n")
+
+    assert find_answer(find, ["pf-1"], printed) == ({"pf-1": {"id": "pf-1", "key": "pf-1"}}, "")
+
+
+def test_a_greeting_in_a_box_does_not_spoil_the_answer() -> None:
+    find = load("ssh").recipe.find
+    assert find
+
+    printed = Printed("Welcome to node1\n+-------+\n| node1 |\n+-------+\n4711-1-1|pf-1\n")
+
+    assert find_answer(find, ["pf-1", "pf-2"], printed) == ({"pf-1": {"id": "4711-1-1", "key": "pf-1"}}, "")

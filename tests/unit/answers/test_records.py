@@ -87,7 +87,27 @@ def test_garbage_never_raises_anything_else(spec: Output, garbage: str) -> None:
 
 def test_a_line_that_is_cut_off_makes_the_answer_partial() -> None:
     assert read(BARS, "1|R|\n2|R").complete is False
-    assert read(BARS, "1|R|\nslurm: error: lost\n2|R|\n").complete is False
+    assert read(BARS, "1|R|\n2|R\n").complete is True  # somebody else's text has a line break
+
+
+def test_a_part_of_somebody_elses_text_that_has_a_line_break_is_passed_over_and_kept() -> None:
+    found = read(BARS, "1|R|x\n5|PD\nsecond line\n2|R|\n")
+
+    assert [record["id"] for record in found.records] == ["1", "2"]
+    assert (found.complete, found.unread) == (True, "5|PD\nsecond line\n")
+
+
+@pytest.mark.parametrize("greeting", ["Welcome to cobalt\n", "[node1] 3 users {here}\n[1] 4711\n", "| node1 |\n"])
+def test_a_greeting_before_a_document_is_passed_over_and_kept(greeting: str) -> None:
+    found = read(JOBS, f'{greeting}{{"jobs": [\n  {{"id": 7, "state": "R"}}\n]}}')
+
+    assert (found.records, found.complete, found.unread) == ([{"id": "7", "state": "R"}], True, greeting)
+    assert read(JOBS, f'{greeting}{{"jobs": []}}').records == []
+
+
+def test_a_message_after_an_empty_document_is_an_error() -> None:
+    with pytest.raises(OutputError):
+        read(JOBS, '{"jobs": []}\ncontroller unreachable\n')
 
 
 def test_a_document_that_is_cut_off_makes_the_answer_partial() -> None:

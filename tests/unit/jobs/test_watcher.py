@@ -214,9 +214,27 @@ def test_a_scheduler_that_does_not_answer_changes_nothing_for_ten_minutes(
         "The state of the job is unknown for now",
         "The infrastructure answers again.",
     ]
+    assert heard[1] == (
+        "The state of the job is unknown for now: listing: status: exit code 1: no route to the controller"
+    )
     assert len(caplog.messages) == 2
     assert "no route to the controller" in caplog.messages[0]
+    assert "cat list" in caplog.messages[0]
     assert caplog.messages[1] == "listing: the infrastructure answers again."
+
+
+def test_a_command_that_fails_and_leaves_nothing_unanswered_is_no_outage(tmp_path, simulated, driver_of, caplog):
+    async def scenario():
+        write(tmp_path, "1|R|pf-1")
+        (tmp_path / "down").touch()
+        async with Watcher(LOG) as watcher:
+            watcher.watch(a_job(tmp_path), driver_of(LISTING), print)
+            await asyncio.sleep(100)
+
+    with caplog.at_level(logging.WARNING, LOG.name):
+        simulated(scenario())
+
+    assert caplog.messages == []
 
 
 def test_a_job_submitted_after_an_outage_shows_that_it_is_over(tmp_path, simulated, driver_of):

@@ -13,6 +13,7 @@ from prefect.states import (
     Crashed,
     Paused,
     Pending,
+    Retrying,
     Running,
     Scheduled,
     Suspended,
@@ -69,7 +70,8 @@ def test_a_call_that_cannot_succeed_is_made_once():
         (Pending(), True),
         (Running(), True),
         (Cancelling(), True),
-        (Paused(), False),
+        (Paused(), True),
+        (Retrying(), True),
         (Suspended(), False),
         (AwaitingRetry(), False),
         (Completed(), False),
@@ -77,7 +79,7 @@ def test_a_call_that_cannot_succeed_is_made_once():
         (None, False),
     ],
 )
-def test_a_run_that_was_paused_or_rescheduled_does_not_count_on_its_infrastructure(state, active):
+def test_a_run_that_was_suspended_or_rescheduled_does_not_count_on_its_job(state, active):
     assert active == is_active(FlowRun(flow_id="00000000-0000-0000-0000-000000000001", state=state))
 
 
