@@ -26,22 +26,30 @@ def _pairs(value: Mapping[str, Any], separator: str = "=") -> list[str]:
     return [f"{key}{separator}{item}" for key, item in value.items()]
 
 
-def _entries(value: Mapping[str, Any] | Sequence[Any], escape: str = "", called: str = "value") -> list[dict[str, Any]]:
+def _entries(
+    value: Mapping[str, Any] | Sequence[Any], escape: str = "", called: str = "value", named: str = "name"
+) -> list[dict[str, Any]]:
     """`${env | entries}`: a mapping as `[{name: ..., value: ...}]`, a list as `[{name: ...}]`, as many APIs want it.
 
     `escape='$'` doubles that character in the values, for those that would expand it; `called='secureValue'` says how
-    they call the value.
+    they call the value, and `named='key'` how the name.
     """
     if isinstance(value, dict):
         doubled = {key: item.replace(escape, 2 * escape) if escape else item for key, item in value.items()}
-        return [{"name": key, called: item} for key, item in doubled.items()]
-    return [{"name": item} for item in value]
+        return [{named: key, called: item} for key, item in doubled.items()]
+    return [{named: item} for item in value]
+
+
+def _without(value: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    """`${env | without('PREFECT_API_KEY')}`: a mapping without some of its names."""
+    return {name: item for name, item in value.items() if name not in names}
 
 
 FILTERS = {
     "words": _words,
     "pairs": _pairs,
     "entries": _entries,
+    "without": _without,
     "json": json.dumps,
     "tojson": json.dumps,
     "env_file": env_file,

@@ -87,7 +87,7 @@ class CloudSite:
 
     def __init__(self, name, variables, env):
         recipe = load(name).recipe
-        policy = {"visible_after": 0.1, "retry_for": 1, "lost_after": 3, "grace": 2, "poll": 1}
+        policy = {"visible_after": 0.1, "retry_for": 20, "lost_after": 3, "grace": 2, "poll": 1}
         self.recipe = recipe.model_copy(update={"policy": recipe.policy.model_copy(update=policy)})
         self.fake = Fake(env)
         self.fake.clear()

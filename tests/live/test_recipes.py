@@ -59,6 +59,7 @@ class Backend:
         down: Environment of a client that does not reach its service; where it is empty, the service is stopped.
         terminates: Whether cancelling begins with a SIGTERM.
         forgets: Whether the last step of cancelling removes the job, so that its end may not be seen.
+        largest: Characters that one value of the environment may have.
         many: How many jobs are many: fewer where each command takes a second.
     """
 
@@ -71,6 +72,7 @@ class Backend:
     terminates: bool = True
     forgets: bool = False
     many: int = 20
+    largest: int = 90_000
     recipe: str = ""
 
 
@@ -127,6 +129,20 @@ BACKENDS = {
         down={"HTTPS_PROXY": "http://127.0.0.1:1"},
         forgets=True,
         many=5,
+    ),
+    "aws-ecs": Backend(
+        "aws",
+        {"cluster": "tests", "task_definition": "tests", "subnets": ["subnet-1"], "log_group": "tests"},
+        unknown="arn:aws:ecs:us-east-1:123456789012:task/tests/unknown",
+        down={"AWS_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_MAX_ATTEMPTS": "1"},
+        largest=5_000,
+    ),
+    "aws-batch": Backend(
+        "aws",
+        {"queue": "tests", "definition": "tests"},
+        unknown="unknown",
+        down={"AWS_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_MAX_ATTEMPTS": "1"},
+        largest=20_000,
     ),
 }
 QUEUES = [name for name, backend in BACKENDS.items() if backend.waiting]
@@ -459,7 +475,7 @@ def test_the_environment_arrives_as_it_is_and_is_on_no_command_line(site):
         "BLANKS": f"  {secret}\t ",
         "COMMENT": f"# {secret}",
         "EMPTY": "",
-        "LONG": secret + 90_000 * "x",
+        "LONG": secret + site.backend.largest * "x",
         "HOME": "/nowhere",
         "LD_LIBRARY_PATH": "/nowhere/lib",
         "PYTHONDONTWRITEBYTECODE": "1",

@@ -23,6 +23,13 @@ SITES = {
     "docker": ("docker", "dockerd", CONTAINER, []),
     "task-spooler": ("task-spooler", "task-spooler", [], ["--waiting", "slots=1000"]),
     "ssh": ("ssh", "sshd", ["host=testhost", 'ssh_options=["-F","{ssh}"]', "directory={tmp}/jobs"], []),
+    "aws-ecs": (
+        "aws-ecs",
+        "aws",
+        ["cluster=tests", "task_definition=tests", 'subnets=["subnet-1"]', "log_group=tests"],
+        [],
+    ),
+    "aws-batch": ("aws-batch", "aws", ["queue=tests", "definition=tests"], []),
     "azure-container-instances": ("azure-container-instances", "azure", ["resource_group=tests"], []),
 }
 BROKEN = {
