@@ -30,7 +30,6 @@ FEW_USERS = {
     "field.default": "a Job without any condition waits for its pod, in Kubernetes",
     "field.path": "the same",
     "field.regex": "docker ps prints its exit codes in a sentence of its JSON: Exited (3) 4 seconds ago",
-    "operation.env": "a variable that one of a tool's programs understands otherwise than the others",
     "filter.without": "an API key that is in a secret is not in the environment, in ECS",
     "output.from_": "systemd-run and at print the id on standard error",
     "policy.commands": "a site's choice",
