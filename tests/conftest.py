@@ -88,7 +88,7 @@ class Server:
         self.until_up()
 
     def until_up(self):
-        until(lambda: urllib.request.urlopen(f"{self.env['PREFECT_API_URL']}/health", timeout=2), 90)
+        until(lambda: urllib.request.urlopen(f"{self.env['PREFECT_API_URL']}/health", timeout=2), 240)
 
     def stop(self, number=signal.SIGTERM):
         os.killpg(self.process.pid, number)
@@ -235,8 +235,8 @@ class Pool:
         self._call(lambda client: client.create_work_pool(pool))
         return self.deploy()
 
-    def deploy(self):
-        """Make the deployment in a pool that is there."""
+    def deploy(self, job_variables=None):
+        """Make the deployment in a pool that is there, or change its job variables."""
         flows = self.server.home / "flows"
         flows.mkdir(exist_ok=True)
         (flows / "work.py").write_text(FLOW)
@@ -250,6 +250,7 @@ class Pool:
                 path=str(flows),
                 entrypoint="work.py:work",
                 concurrency_limit=self._limit,
+                job_variables=job_variables,
             )
 
         self._call(create)

@@ -52,12 +52,14 @@ def say(message: str) -> None:
     print(message, file=sys.stderr)  # noqa: T201
 
 
-def _print(result: str) -> None:
+def print_text(result: str) -> None:
+    """Print a result for people."""
     sys.stdout.write(result if result.endswith("\n") or not result else f"{result}\n")
 
 
-def _print_json(data: object) -> None:
-    _print(json.dumps(data, indent=2))
+def print_json(data: object) -> None:
+    """Print a result for programs."""
+    print_text(json.dumps(data, indent=2))
 
 
 def _located(reference: str) -> Path:
@@ -75,7 +77,13 @@ def _standard_input() -> str:
         raise CallError(f"{STDIN}: is not UTF-8 text: {error.reason}.") from None
 
 
-def _load(reference: str) -> Loaded:
+def load_recipe(reference: str) -> Loaded:
+    """Load the recipe that a command line names.
+
+    Raises:
+        CallError: There is none.
+        RecipeError: It is wrong.
+    """
     if reference == STDIN:
         return load(f"{_standard_input()}\n", STDIN)
     path = _located(reference)
@@ -86,16 +94,18 @@ def _load(reference: str) -> Loaded:
 def list_recipes(*, as_json: Json = False) -> None:
     """List the recipes that have a name here: the bundled ones, and those in GENERIC_WORKER_RECIPES."""
     entries = reports.listing(found_recipes(), missing_programs)
-    _print_json(entries) if as_json else _print(reports.listing_text(entries))
+    print_json(entries) if as_json else print_text(reports.listing_text(entries))
 
 
 @app.command
 def show(recipe: Reference, /, *, as_json: Json = False) -> None:
     """Print a recipe's text; with --json its data, with everything that it extends merged in."""
     if as_json:
-        _print_json(_load(recipe).data)
+        print_json(load_recipe(recipe).data)
     else:
-        _print(_standard_input() if recipe == STDIN else _located(recipe).read_text(encoding="utf-8", errors="replace"))
+        print_text(
+            _standard_input() if recipe == STDIN else _located(recipe).read_text(encoding="utf-8", errors="replace")
+        )
 
 
 @app.command
@@ -108,22 +118,22 @@ def check(*recipes: Reference) -> int:
 
 def _check(reference: str) -> int:
     try:
-        loaded = _load(reference)
+        loaded = load_recipe(reference)
     except CallError as error:
         say(str(error))
         return WRONG_CALL
     except RecipeError as error:
-        _print(str(error))
+        print_text(str(error))
         return WRONG_RECIPE
     wrong, doubtful = examples.problems(loaded), recipe_warnings.warnings(loaded.source, loaded.recipe)
     marked = [replace(problem, message=f"warning: {problem.message}") for problem in doubtful]
     for problem in sorted([*wrong, *marked]):
-        _print(str(problem))
+        print_text(str(problem))
     if wrong:
         return WRONG_RECIPE
     count = len(loaded.recipe.examples)
     held = "it has no examples" if not count else "1 example holds" if count == 1 else f"{count} examples hold"
-    _print(f"{loaded.source.name}: OK, {held}.")
+    print_text(f"{loaded.source.name}: OK, {held}.")
     return OK
 
 
@@ -137,14 +147,14 @@ def render(
     as_json: Json = False,
 ) -> None:
     """Show exactly what would run for a made-up job: commands, input, environment, files. Secrets are masked."""
-    loaded = _load(recipe)
+    loaded = load_recipe(recipe)
     given, common = reports.given_values(loaded.recipe, assignments or [])
     operations = examples.named_operations(loaded.recipe)
     names = [name for name in operations if verb in {None, name, name.partition("[")[0]}]
     if not names:
         raise CallError(f"render: the recipe {loaded.recipe.name} has no {verb!r}. It has {', '.join(operations)}.")
     data = reports.rendering(loaded.recipe, checked_variables(loaded.recipe, given), common, names)
-    _print_json(data) if as_json else _print(reports.rendering_text(data))
+    print_json(data) if as_json else print_text(reports.rendering_text(data))
 
 
 @app.command
@@ -161,7 +171,7 @@ def parse(  # noqa: PLR0913 - an option each
     """Show what the worker would understand of a command's output, which is read from standard input."""
     if recipe == STDIN:
         raise CallError("parse: standard input is the command's output. Give the recipe by its name or path.")
-    loaded = _load(recipe)
+    loaded = load_recipe(recipe)
     readable = examples.readable(loaded.recipe)
     command = examples.operation_named(readable, verb)
     if command is None:
@@ -172,7 +182,7 @@ def parse(  # noqa: PLR0913 - an option each
     errors = stderr.read_bytes().decode(errors="replace") if stderr else ""
     output = examples.printed(loaded.recipe, stdout, errors, exit_code)
     data = reports.reading(loaded.recipe, command, output, jobs.split(",") if jobs else None)
-    _print_json(data) if as_json else _print(reports.reading_text(data))
+    print_json(data) if as_json else print_text(reports.reading_text(data))
 
 
 @app.command(name="try")
@@ -189,7 +199,7 @@ def try_recipe(
     as_json: Json = False,
 ) -> int:
     """Try a recipe with real jobs on your infrastructure: what holds, what does not, and where to look."""
-    loaded = _load(recipe)
+    loaded = load_recipe(recipe)
     given, common = reports.given_values(loaded.recipe, assignments or [])
     held_back, _ = reports.given_values(loaded.recipe, waiting or [])
     env = {name.removeprefix("env."): value for name, value in common.items() if name.startswith("env.")}
@@ -231,17 +241,17 @@ def template(
     ] = False,
 ) -> None:
     """Print a base job template, for: prefect work-pool create NAME --type generic --base-job-template FILE."""
-    loaded = _load(recipe)
+    loaded = load_recipe(recipe)
     name = loaded.recipe.name
     if name_only and name not in found_recipes():
         say(f"No recipe has the name {name!r} here. The workers need a file {name}.yaml in GENERIC_WORKER_RECIPES.")
-    _print_json(base_job_template(loaded, name_only=name_only))
+    print_json(base_job_template(loaded, name_only=name_only))
 
 
 @app.command
 def schema() -> None:
     """Print the language's JSON Schema, with which editors complete recipes."""
-    _print_json(language_schema())
+    print_json(language_schema())
 
 
 @app.command
@@ -257,7 +267,7 @@ def new(
     text = example("skeleton").read_text(encoding="utf-8")
     text = text.replace("name: skeleton\n", f"name: {name}\n").replace("=../recipe.schema.json", "=recipe.schema.json")
     if output is None or str(output) == STDIN:
-        _print(text)
+        print_text(text)
         return
     try:
         with output.open("x", encoding="utf-8") as file:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from cyclopts import CycloptsError
 
 from generic_worker import __version__
+from generic_worker.cli import pool  # noqa: F401 - its commands are the command's
 from generic_worker.cli.app import OK, STDIN, WRONG_CALL, WRONG_RECIPE, CallError, app, say
 from generic_worker.errors import RecipeError, VariableError
 

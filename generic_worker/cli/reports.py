@@ -86,8 +86,15 @@ def _entry_lines(entry: Mapping[str, Any]) -> list[str]:
     return [*lines, f"    verified {verified}"] if verified else lines
 
 
-def given_values(recipe: Recipe, assignments: Iterable[str]) -> tuple[dict[str, Any], dict[str, str]]:
+def given_values(
+    recipe: Recipe, assignments: Iterable[str], option: str = "--set"
+) -> tuple[dict[str, Any], dict[str, str]]:
     """What `name=value` sets: variables, and what else there is, as `rendering` takes it.
+
+    Args:
+        recipe: The recipe whose variables they are.
+        assignments: What stands on the command line.
+        option: The option there.
 
     Raises:
         VariableError: An assignment cannot be read.
@@ -97,22 +104,22 @@ def given_values(recipe: Recipe, assignments: Iterable[str]) -> tuple[dict[str, 
     for assignment in assignments:
         name, equals, text = assignment.partition("=")
         if not equals:
-            raise VariableError(f"--set {assignment}: write name=value.")
+            raise VariableError(f"{option} {assignment}: write name=value.")
         if name in _COMMON or name.startswith(("env.", "labels.", "job_")):
             common[name] = text
         else:
-            given[name] = _value(name, recipe.variables.get(name, {}), text)
+            given[name] = _value(name, recipe.variables.get(name, {}), text, option)
     return given, common
 
 
-def _value(name: str, schema: Mapping[str, Any], text: str) -> Any:  # noqa: ANN401
+def _value(name: str, schema: Mapping[str, Any], text: str, option: str) -> Any:  # noqa: ANN401
     kinds = schema.get("type", "object" if "block" in schema else "string")
     if "string" in kinds:
         return text
     try:
         return json.loads(text)
     except ValueError:
-        raise VariableError(f"--set {name}: {text!r} is not JSON, and the variable is of type {kinds}.") from None
+        raise VariableError(f"{option} {name}: {text!r} is not JSON, and the variable is of type {kinds}.") from None
 
 
 def rendering(

@@ -6,6 +6,7 @@ can hard-code it, set it from other variables, or mix both, as with any worker.
 
 from __future__ import annotations
 
+import re
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from generic_worker.language.recipe import Recipe
     from generic_worker.library.loading import Loaded
 
-_COMMON: dict[str, dict[str, Any]] = {
+COMMON: dict[str, dict[str, Any]] = {  # what every pool has, whatever its recipe
     "name": {
         "title": "Name",
         "type": "string",
@@ -58,8 +59,8 @@ def base_job_template(loaded: Loaded, *, name_only: bool = False) -> dict[str, A
     """
     recipe = loaded.recipe
     properties = {
-        **deepcopy(_COMMON),
-        **{name: _property(name, schema) for name, schema in recipe.variables.items()},
+        **deepcopy(COMMON),
+        **{name: form_property(name, schema) for name, schema in recipe.variables.items()},
     }
     blocks = {
         _definition(name): {
@@ -80,7 +81,7 @@ def base_job_template(loaded: Loaded, *, name_only: bool = False) -> dict[str, A
     }
     return {
         "job_configuration": {
-            **{name: placeholder(name) for name in _COMMON},
+            **{name: placeholder(name) for name in COMMON},
             "recipe": recipe.name if name_only else loaded.data,
             "variables": {name: placeholder(name) for name in recipe.variables},
         },
@@ -129,13 +130,20 @@ def refuse_unsuitable(recipe: Recipe, name: str, value: Any, schema: dict[str, A
         raise VariableError(f"{recipe.name}: the variable {name} has a value that does not suit it{why}.") from None
 
 
+def takes(form: dict[str, Any], name: str) -> bool:
+    """Whether a form takes a value of a name for which it has no field, such as `env.NAME`."""
+    patterns = form.get("patternProperties", {})
+    return bool(form.get("additionalProperties", True)) or any(re.search(pattern, name) for pattern in patterns)
+
+
 def no_such_variable(recipe: Recipe, name: str) -> VariableError:
     """What is said when a value is given for a variable that a recipe has not."""
     known = ", ".join(recipe.variables) or "none"
     return VariableError(f"{recipe.name}: the recipe has no variable {name!r}; it has {known}.")
 
 
-def _property(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+def form_property(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    """How a recipe's variable stands in a pool's form."""
     title = schema.get("title") or name.replace("_", " ").capitalize()
     if "block" not in schema:
         return {"title": title, **deepcopy(schema)}

@@ -71,6 +71,7 @@ class GenericWorkerJobConfiguration(BaseJobConfiguration):
 
     _recipe: Recipe = PrivateAttr()
     _work_pool_name: str | None = PrivateAttr(default=None)
+    _void: list[str] = PrivateAttr(default_factory=list)
 
     @field_validator("recipe")
     @classmethod
@@ -101,6 +102,8 @@ class GenericWorkerJobConfiguration(BaseJobConfiguration):
                 the pool's owner.
         """
         configuration: Self = await super().from_template_and_values(base_job_template, values, client=client)
+        form = base_job_template["variables"].get("properties", {})
+        configuration._void = [name for name in values if name in configuration.variables and name not in form]
         written = base_job_template["job_configuration"].get("recipe")
         if isinstance(written, str) and "{{" in written and not is_name(configuration.recipe):
             raise VariableError("recipe: a deployment can choose a recipe by its name only.")
@@ -122,6 +125,11 @@ class GenericWorkerJobConfiguration(BaseJobConfiguration):
     def loaded_recipe(self) -> Recipe:
         """The recipe as a model."""
         return self._recipe
+
+    @property
+    def void(self) -> list[str]:
+        """The variables that were given a value although the work pool has fixed them."""
+        return list(self._void)
 
     @property
     def flow_run(self) -> FlowRun | None:

@@ -18,7 +18,7 @@ from typing_extensions import ParamSpec
 from generic_worker import bundles
 from generic_worker.bundles.directory import discard, left_behind
 from generic_worker.errors import PoolError, VariableError
-from generic_worker.library.template import no_such_variable, refuse_unsuitable
+from generic_worker.library.template import no_such_variable, refuse_unsuitable, takes
 from generic_worker.worker.configuration import GenericWorkerJobConfiguration
 from generic_worker.worker.queries import runs_by_id
 
@@ -96,14 +96,8 @@ async def _check_variables(template: dict[str, Any], given: dict[str, Any], clie
                 refuse_unsuitable(recipe, name, value, schema)
         elif name in recipe.variables:
             raise VariableError(f"{recipe.name}: the work pool fixes the variable {name}. Leave it out.")
-        elif not _is_allowed(name, form):
+        elif not takes(form, name):
             raise no_such_variable(recipe, name)
-
-
-def _is_allowed(name: str, form: dict[str, Any]) -> bool:
-    """Whether a form takes a value under a name that has no field in it, such as `env.NAME`."""
-    patterns = form.get("patternProperties", {})
-    return bool(form.get("additionalProperties", True)) or any(re.search(pattern, name) for pattern in patterns)
 
 
 async def _tidy(directory: str, client: PrefectClient) -> None:

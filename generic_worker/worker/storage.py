@@ -15,6 +15,17 @@ from generic_worker.errors import PoolError
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
+    from prefect.client.schemas.objects import WorkPool
+
+
+def check_directory(directory: str) -> None:
+    """Refuse what is no directory for all hosts.
+
+    Raises:
+        PoolError: It is a relative path.
+    """
+    if not directory.startswith(("/", "~")):
+        raise PoolError(f"--storage {directory}: write a path that begins with a slash or ~, the same on all hosts.")
 
 
 async def shared_directory(client: PrefectClient, pool: str, directory: str) -> WorkPoolStorageConfiguration:
@@ -24,12 +35,7 @@ async def shared_directory(client: PrefectClient, pool: str, directory: str) -> 
         client: The API's client.
         pool: The pool's name.
         directory: An absolute path, or one that begins with `~`: then it is below the home of whoever sends a flow.
-
-    Raises:
-        PoolError: The directory is no such path.
     """
-    if not directory.startswith(("/", "~")):
-        raise PoolError(f"--storage {directory}: write a path that begins with a slash or ~, the same on all hosts.")
     results = LocalFileSystem(basepath=str(PurePath(directory) / "results"))
     block = await results.asave(_block_name(pool), overwrite=True, client=client)
     return WorkPoolStorageConfiguration(
@@ -37,6 +43,19 @@ async def shared_directory(client: PrefectClient, pool: str, directory: str) -> 
         bundle_execution_step={EXECUTE: {"directory": directory}},
         default_result_storage_block_id=block,
     )
+
+
+def directory_of(pool: WorkPool) -> str | None:
+    """The directory that is a pool's storage; None if it has another storage, or none."""
+    upload, execution = pool.storage_configuration.bundle_upload_step, pool.storage_configuration.bundle_execution_step
+    found = {(upload or {}).get(UPLOAD, {}).get("directory"), (execution or {}).get(EXECUTE, {}).get("directory")}
+    return found.pop() if len(found) == 1 else None
+
+
+def storage_text(pool: WorkPool) -> str:
+    """Where a pool's flows without a deployment go, for people; empty if they cannot go anywhere."""
+    step = pool.storage_configuration.bundle_upload_step
+    return directory_of(pool) or ", ".join(step or {})
 
 
 def _block_name(pool: str) -> str:

@@ -13,6 +13,7 @@ from prefect.workers.base import BaseWorker, BaseWorkerResult
 from generic_worker.commands.runner import CommandRunner
 from generic_worker.errors import GenericWorkerError
 from generic_worker.job import JobReference, JobState
+from generic_worker.jobs import clock
 from generic_worker.jobs.driver import Driver
 from generic_worker.jobs.metrics import JobsCollector, MeasuredRunner
 from generic_worker.jobs.outcome import exit_status
@@ -23,6 +24,7 @@ from generic_worker.library.template import base_job_template
 from generic_worker.worker.assignments import Assignment, Assignments
 from generic_worker.worker.configuration import GenericWorkerJobConfiguration, GenericWorkerVariables
 from generic_worker.worker.housekeeping import Housekeeping
+from generic_worker.worker.readiness import tell_readiness
 from generic_worker.worker.recovery import Recovery
 from generic_worker.worker.safeguards import Safeguards
 from generic_worker.worker.unwatched_jobs import end_unwatched_job
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
 
     from generic_worker.language.recipe import Recipe
 
+_SAY_AGAIN = 24 * 3600.0
+"""Seconds after which a worker looks and says again whether it can run its pool's recipe: Prefect forgets events."""
 _FOLLOW_AGAIN = 15.0
 """Seconds after which a job that could not be followed is followed again."""
 
@@ -64,6 +68,7 @@ class GenericWorker(Safeguards, BaseWorker[GenericWorkerJobConfiguration, Generi
         super().__init__(*args, **kwargs)
         self._drivers: dict[int, Driver] = {}
         self._checked_recipe: object = None
+        self._checked_at = -_SAY_AGAIN
         self._watcher = Watcher(self._logger)
         self._assignments = Assignments(self, self._watcher)
         self._adopted: set[asyncio.Task[None]] = set()
@@ -141,9 +146,9 @@ class GenericWorker(Safeguards, BaseWorker[GenericWorkerJobConfiguration, Generi
         if self._work_pool is None:  # the API was down when this worker started
             return
         written = self._work_pool.base_job_template["job_configuration"].get("recipe")
-        if written == self._checked_recipe:
+        if written == self._checked_recipe and clock.now() - self._checked_at < _SAY_AGAIN:
             return
-        self._checked_recipe = written
+        self._checked_recipe, self._checked_at = written, clock.now()
         try:
             recipe = load(written or {}).recipe
             problems = await preflight(recipe, CommandRunner())
@@ -152,6 +157,8 @@ class GenericWorker(Safeguards, BaseWorker[GenericWorkerJobConfiguration, Generi
         if problems:
             text = "Flow runs of the work pool %r will crash until this is mended:\n%s"
             self._logger.error(text, self._work_pool_name, "\n".join(problems))
+        if self.serves_pool:
+            tell_readiness(self._work_pool_name, self.name, written, problems, self.event_resources())
 
     async def _resolve(self, flow_run: FlowRun) -> GenericWorkerJobConfiguration:
         return await self.job_configuration.resolve_for_flow_run(
@@ -191,6 +198,8 @@ class GenericWorker(Safeguards, BaseWorker[GenericWorkerJobConfiguration, Generi
         job.scope = driver.scope(job.values)
         assignment = Assignment(flow_run, job, driver)
         self._assignments.take(assignment)
+        for name in configuration.void:
+            self.get_flow_run_logger(flow_run).warning("The work pool fixes %s: what was set has no effect.", name)
         try:
             try:
                 await self._assignments.submit(assignment)
