@@ -90,11 +90,11 @@ def test_an_interrupt_early_or_late_leaves_nothing_behind(place, number, moment)
 def test_a_server_that_does_not_start_is_told_with_its_own_words(place):
     folder, env = place
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        script = f"from generic_worker import demo; demo._free_port = lambda: {taken.getsockname()[1]}; demo.main()"
+        port = taken.getsockname()[1]
+        script = f"from generic_worker.cli.demo import demo; demo._free_port = lambda: {port}; demo.main()"
         done = subprocess.run(
             [sys.executable, "-c", script], check=False, env=env, capture_output=True, text=True, timeout=100
         )
-        port = taken.getsockname()[1]
 
     assert "The Prefect server ended by itself. Its last lines:" in done.stdout
     assert f"Port {port} is already in use" in done.stdout
