@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from generic_worker.cli.trial.steps import _other_id
+
 RECIPES = Path(__file__).parents[2] / "recipes"
 FOLDERS = json.dumps([f"/{name}:/{name}:ro" for name in ("usr", "lib", "lib64", "bin", "etc")])
 CONTAINER = ["image=hostfs", "image_pull_policy=never", "network=host", f"volumes={FOLDERS}"]
@@ -53,6 +55,20 @@ def start(recipe, site, tmp_path, backends, *options):
     given = [word for text in filled for word in ("--set", text)]
     command = [sys.executable, "-m", "generic_worker.cli", "try", str(recipe), *given, *others, *options]
     return subprocess.Popen(command, env=env, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize(
+    ("known", "other"),
+    [
+        ("8", "1000008"),
+        ("8.pbs1", "1000008.pbs1"),
+        ("1234-5-1", "8765-4-8"),
+        ("12ab", "87ab"),
+        ("arn:1/task/3f", "arn:1/task/6f"),
+    ],
+)
+def test_an_id_that_nobody_has_is_of_the_shape_of_one_that_somebody_has(known, other):
+    assert _other_id(known) == other
 
 
 @pytest.mark.parametrize("site", SITES)
