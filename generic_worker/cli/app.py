@@ -10,13 +10,13 @@ import re
 import sys
 from dataclasses import replace
 from importlib import import_module
-from pathlib import Path  # noqa: TC003 - cyclopts reads the annotations
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
 from generic_worker import __version__
-from generic_worker.cli import reports
+from generic_worker.cli import new_pack, reports
 from generic_worker.errors import GenericWorkerError, RecipeError
 from generic_worker.jobs.preflight import missing_programs
 from generic_worker.language.json_schema import language_schema
@@ -92,7 +92,7 @@ def load_recipe(reference: str) -> Loaded:
 
 @app.command(name="list")
 def list_recipes(*, as_json: Json = False) -> None:
-    """List the recipes that have a name here: the bundled ones, and those in GENERIC_WORKER_RECIPES."""
+    """List the recipes that have a name here: bundled, from packs, and from directories in GENERIC_WORKER_RECIPES."""
     entries = reports.listing(found_recipes(), missing_programs)
     print_json(entries) if as_json else print_text(reports.listing_text(entries))
 
@@ -256,25 +256,34 @@ def schema() -> None:
 
 @app.command
 def new(
-    name: Annotated[str, Parameter(help="The recipe's name.")],
+    name: Annotated[str | None, Parameter(help="The recipe's name.")] = None,
     /,
     *,
     output: Annotated[Path | None, Parameter(help="File to write; standard output when left out.")] = None,
+    pack: Annotated[str | None, Parameter(help="Begin a package of recipes instead, in a folder of this name.")] = None,
 ) -> None:
-    """Begin a recipe: a skeleton with comments, which passes check."""
-    if not re.fullmatch(r"[a-z][a-z0-9-]{0,39}", name):
-        raise CallError(f"new: {name!r} is no name. Write lower case letters, digits and dashes, a letter first.")
-    text = example("skeleton").read_text(encoding="utf-8")
-    text = text.replace("name: skeleton\n", f"name: {name}\n").replace("=../recipe.schema.json", "=recipe.schema.json")
-    if output is None or str(output) == STDIN:
+    """Begin a recipe: a skeleton with comments, which passes check. Or a package of recipes, with its test."""
+    if (name is None) == (pack is None):
+        raise CallError("new: give the name of a recipe, or --pack and the name of a package.")
+    named = str(name or pack)
+    if not re.fullmatch(r"[a-z][a-z0-9-]{0,39}", named):
+        raise CallError(f"new: {named!r} is no name. Write lower case letters, digits and dashes, a letter first.")
+    text = example("skeleton").read_text(encoding="utf-8").replace("=../recipe.schema.json", "=recipe.schema.json")
+    text = text.replace("name: skeleton\n", f"name: {name or new_pack.recipe_name(named)}\n")
+    path = Path(named) if pack else output
+    if path is None or str(path) == STDIN:
         print_text(text)
         return
     try:
-        with output.open("x", encoding="utf-8") as file:
-            file.write(text)
+        if pack:
+            new_pack.begin(named, text, path)
+        else:
+            path.open("x", encoding="utf-8").write(text)
     except FileExistsError:
-        raise CallError(f"new: {output} exists, and stays as it is. Choose another file.") from None
-    say(f"Wrote {output}. Next: generic-worker check {output}")
+        raise CallError(
+            f"new: {path} exists, and stays as it is. Choose another {'name' if pack else 'file'}."
+        ) from None
+    say(f"Wrote {path}. Next: {f'pip install -e {path}[test]' if pack else f'generic-worker check {path}'}")
 
 
 @app.command

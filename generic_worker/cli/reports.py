@@ -17,7 +17,7 @@ from generic_worker.commands.rendering import host_values, job_values, render, r
 from generic_worker.errors import RecipeError, VariableError
 from generic_worker.language.operations import Explain, Find, Status, Submit
 from generic_worker.library.examples import named_operations, read_explain, read_find, read_status, read_submit
-from generic_worker.library.loading import load
+from generic_worker.library.loading import load, locate, origin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -54,14 +54,14 @@ def listing(paths: Mapping[str, Path], missing: Callable[[Recipe], Sequence[str]
 
 
 def _entry(name: str, path: Path, missing: Callable[[Recipe], Sequence[str]]) -> dict[str, Any]:
+    place = {"name": name, "file": str(path), "origin": origin(path)}
     try:
-        recipe = load(str(path)).recipe
+        recipe = load(str(locate(name))).recipe
     except RecipeError as error:
-        return {"name": name, "file": str(path), "problems": [str(problem) for problem in error.problems]}
+        return {**place, "problems": [str(problem) for problem in error.problems]}
     absent = missing(recipe)
     return {
-        "name": name,
-        "file": str(path),
+        **place,
         "description": recipe.description,
         "requires": {program: program not in absent for program in recipe.requires},
         "elsewhere": recipe.via is not None,
@@ -79,6 +79,8 @@ def _entry_lines(entry: Mapping[str, Any]) -> list[str]:
     if entry["problems"]:
         return [f"{entry['name']}: cannot be used: {entry['problems'][0]}"]
     lines = [f"{entry['name']}: {entry['description']}"]
+    if entry["origin"] != "bundled":
+        lines.append(f"    from {entry['origin']}")
     needs = ", ".join(f"{name}{'' if there else ' (not installed)'}" for name, there in entry["requires"].items())
     if needs:
         lines.append(f"    needs {needs}{', where its commands run' if entry['elsewhere'] else ''}")

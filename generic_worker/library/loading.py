@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from generic_worker.errors import Problem, RecipeError
 from generic_worker.language.recipe import Recipe  # noqa: TC001 - it stands in a module variable
 from generic_worker.library import checks, inheritance
+from generic_worker.library.packs import packs
 from generic_worker.library.validation import shape_problems
 from generic_worker.syntax.source import Source, closest, from_mapping
 from generic_worker.syntax.yaml_text import read_text
@@ -104,8 +105,9 @@ def locate(reference: str, beside: Path | None = None) -> Path:
 
 
 def found_recipes() -> dict[str, Path]:
-    """Every recipe that has a name here, with its file: those in recipe directories first."""
-    files = [path for folder in _directories() for path in sorted(folder.iterdir()) if path.suffix in _SUFFIXES]
+    """Every recipe that has a name here, with its file: those in recipe directories first, then those of packs."""
+    folders = [*_listed(), *(pack.folder for pack in packs()), _BUNDLED]
+    files = [path for folder in folders for path in sorted(folder.iterdir()) if path.suffix in _SUFFIXES]
     return {path.stem: path for path in reversed(files) if is_name(path.stem)}
 
 
@@ -114,9 +116,15 @@ def example(name: str) -> Path:
     return _BUNDLED / "examples" / f"{name}.yaml"
 
 
-def _directories() -> list[Path]:
+def origin(path: Path) -> str:
+    """Where a recipe that has a name comes from, for people."""
+    pack = next((pack.name for pack in packs() if pack.folder == path.parent), None)
+    return f"pack {pack}" if pack else "bundled" if path.parent == _BUNDLED else str(path.parent)
+
+
+def _listed() -> list[Path]:
     listed = [Path(entry).expanduser() for entry in os.environ.get(DIRECTORIES_VARIABLE, "").split(os.pathsep) if entry]
-    return [folder for folder in (*listed, _BUNDLED) if folder.is_dir()]
+    return [folder for folder in listed if folder.is_dir()]
 
 
 def _is_path(reference: str) -> bool:
@@ -124,10 +132,26 @@ def _is_path(reference: str) -> bool:
 
 
 def _named(name: str, beside: Path | None = None) -> Iterator[Path]:
-    """The files of a name, in the order in which recipes are looked for."""
-    folders = [*([beside] if beside else []), *_directories()] if is_name(name) else []
-    paths = (folder / f"{name}{suffix}" for folder in folders for suffix in _SUFFIXES)
-    return (path for path in paths if path.is_file())
+    """The files of a name, in the order in which recipes are looked for.
+
+    Raises:
+        RecipeError: Two packs have it, and nothing that comes before was what is wanted.
+    """
+    if not is_name(name):
+        return
+    for folder in [*([beside] if beside else []), *_listed()]:
+        yield from _files(folder, name)
+    having = [pack for pack in packs() if any(_files(pack.folder, name))]
+    if len(having) > 1:
+        both = " and ".join(pack.name for pack in having)
+        hint = "Uninstall one, or put the one that you mean into a directory of GENERIC_WORKER_RECIPES."
+        raise RecipeError([Problem(name, 0, 0, "", f"Several packs have a recipe of this name: {both}. {hint}")])
+    for folder in [*(pack.folder for pack in having), _BUNDLED]:
+        yield from _files(folder, name)
+
+
+def _files(folder: Path, name: str) -> list[Path]:
+    return [path for suffix in _SUFFIXES if (path := folder / f"{name}{suffix}").is_file()]
 
 
 def _no_such(name: str) -> str:

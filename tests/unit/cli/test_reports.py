@@ -13,8 +13,8 @@ def test_recipes_are_listed_with_what_they_need_and_what_is_missing(call, folder
 
     assert (code, err) == (0, "")
     assert (
-        "sample: A sample.\n    needs sh, no-such-program-here (not installed)\n    verified with launch 1.2, by hand\n"
-        in out
+        f"sample: A sample.\n    from {folder}\n    needs sh, no-such-program-here (not installed)\n"
+        "    verified with launch 1.2, by hand\n" in out
     )
     assert f"broken: cannot be used: {folder}/broken.yaml:1:1: cancel: This key is missing.\n" in out
     assert "slurm: Runs each flow run as a Slurm batch job.\n" in out
@@ -28,6 +28,7 @@ def test_the_list_is_there_for_programs(call, folder, monkeypatch):
     assert listed["sample"] == {
         "name": "sample",
         "file": str(folder / "sample.yaml"),
+        "origin": str(folder),
         "description": "A sample.",
         "requires": {"sh": True, "no-such-program-here": False},
         "elsewhere": False,
