@@ -157,18 +157,26 @@ def _records(command: Status | Find, printed: Printed) -> tuple[Records, str]:
     """The records of an answer, and why it is not complete if it is not."""
     if printed.unreachable:
         return Records([]), "the far side cannot be reached"
-    try:
-        records = read(command.output, printed.stdout, printed.stderr)
-    except OutputError as error:
-        if printed.exit_code == 0:
-            return Records([]), str(error)
-        records = Records([])
+    says_empty = not printed.killed and printed.shows(command.empty)  # in words that may look like a job's line
+    records, trouble = _readable(command.output, printed.without(command.empty) if says_empty else printed)
     if printed.cut:
         return Records(records.records[:-1]), "it did not end by itself, or printed too much"
+    match = printed.shows(command.trouble)
+    if says_empty and not (match or records.records):
+        return Records([], unread=printed.stdout), ""
     if printed.exit_code != 0:
-        return records, f"exit code {printed.exit_code}"
-    if match := printed.shows(command.trouble):
-        return records, match[0]
+        trouble = f"exit code {printed.exit_code}"
+    elif match:
+        trouble = match[0]
+    return records if trouble or command.output.reads else Records([{}]), trouble
+
+
+def _readable(output: Output, printed: Printed) -> tuple[Records, str]:
+    """What can be read of an output, and why that is not all of it if it is not."""
+    try:
+        records = read(output, printed.stdout, printed.stderr)
+    except OutputError as error:
+        return Records([]), str(error)
     return records, "" if records.complete else "some lines of the output cannot be read"
 
 
@@ -188,9 +196,15 @@ class SubmitAnswer:
     nothing_done: bool = False
 
 
-def submit_answer(command: Submit, printed: Printed) -> SubmitAnswer:
-    """Read a submit command's answer. An exit code proves nothing: many a command fails after its work was done."""
-    record = _last(command.output, printed, "id") if printed.exit_code == 0 else None
+def submit_answer(command: Submit, printed: Printed, key: str = "") -> SubmitAnswer:
+    """Read a submit command's answer. An exit code proves nothing: many a command fails after its work was done.
+
+    Args:
+        command: The command.
+        printed: What it printed.
+        key: The job's key, which is its id where the recipe says so.
+    """
+    record = _last(command.output, printed, key) if printed.exit_code == 0 else None
     cut_off = printed.cut or printed.unreachable or printed.killed
     if record is not None and not (cut_off or printed.shows(command.trouble)):
         return SubmitAnswer("submitted", record)
@@ -201,13 +215,21 @@ def submit_answer(command: Submit, printed: Printed) -> SubmitAnswer:
     return SubmitAnswer("refused" if nothing_done else "ambiguous", nothing_done=nothing_done)
 
 
-def _last(output: Output, printed: Printed, needed: str) -> Record | None:
-    """The last record that has a field: what a site's banner prints comes before a program's own answer."""
+def _last(output: Output, printed: Printed, key: str) -> Record | None:
+    """The last record that has an id: what a site's banner prints comes before a program's own answer."""
     try:
         records = read(output, printed.stdout, printed.stderr).records
     except OutputError:
         return None
-    return next((record for record in reversed(records) if record.get(needed)), None)
+    if not output.reads:
+        records = [{}]
+    identified = (_identified(output, record, key) for record in reversed(records))
+    return next((record for record in identified if record.get("id")), None)
+
+
+def _identified(output: Output, record: Record, key: str) -> Record:
+    """A record with its id, which may be the job's key."""
+    return {**record, "id": key} if output.id_ else record
 
 
 def find_answer(command: Find, keys: Iterable[str], printed: Printed) -> tuple[dict[str, Record], str]:
@@ -224,8 +246,9 @@ def find_answer(command: Find, keys: Iterable[str], printed: Printed) -> tuple[d
     found: dict[str, Record] = {}
     for record in records.records:
         key = record.get("key", "") if by_key else keys[0]
-        if key in keys and record.get("id"):
-            found[key] = record
+        identified = _identified(command.output, record, key)
+        if key in keys and identified.get("id"):
+            found[key] = identified
     if by_key and not trouble and any(key in printed.stdout for key in keys if key not in found):
         trouble = "it names a job that cannot be read"
     return found, trouble

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from signal import Signals
 from typing import TYPE_CHECKING, Any
@@ -68,6 +68,14 @@ class Printed:
             return None
         return re.search(pattern, self.stdout, re.MULTILINE) or re.search(pattern, self.stderr, re.MULTILINE)
 
+    def without(self, pattern: str | None) -> Printed:
+        """The same without the lines in which a pattern matches."""
+        kept = [
+            "".join(line for line in text.splitlines(keepends=True) if not re.search(pattern or "(?!)", line))
+            for text in (self.stdout, self.stderr)
+        ]
+        return replace(self, stdout=kept[0], stderr=kept[1])
+
 
 @dataclass(frozen=True, slots=True)
 class Records:
@@ -91,7 +99,7 @@ def read(output: Output, stdout: str, stderr: str = "") -> Records:
         OutputError: There is output, and nothing in it can be read.
     """
     text = stderr if output.from_ == "stderr" else stdout
-    if not text.strip():
+    if not text.strip() or not output.reads:
         return Records([])
     if output.regex:
         return _read_regex(output.regex, text)

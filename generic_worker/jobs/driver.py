@@ -113,7 +113,7 @@ class Driver:
             if permission != "go":
                 return Attempt(permission, why)
             result = await self._run(self.recipe.submit, job.values)
-        answer = await self._read(result, partial(submit_answer, self.recipe.submit))
+        answer = await self._read(result, partial(submit_answer, self.recipe.submit, key=job.key))
         if answer.outcome == "submitted":
             self.adopt(job, answer.fields)
         return Attempt(answer.outcome, mask(result.describe(), job.values), answer.nothing_done)

@@ -167,6 +167,11 @@ class Watcher:
         policy = watch.driver.recipe.policy
         if now - watch.job.born < policy.visible_after:
             return
+        if policy.absent == "ended":
+            gone = JobStatus(JobState.FINISHED, "gone", watch.status.reason)
+            self.tell(watch, gone)
+            self._end(watch, gone)
+            return
         watch.absent_since = watch.absent_since if watch.absences else now
         watch.absences += 1
         lost_after = 0 if watch.hurry else policy.lost_after

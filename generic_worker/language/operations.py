@@ -60,11 +60,17 @@ class Output(Closed):
         None, min_length=1, description="With `columns`: what stands between them; white space when left out."
     )
     from_: Literal["stdout", "stderr"] = Field("stdout", alias="from", description="The stream to read.")
+    id_: Literal["${job_key}"] | None = Field(
+        None,
+        alias="id",
+        description="Of submit and find: `${job_key}` where the key that the job was submitted with is its id. Then "
+        "the output need not have one, and a command whose exit code says all needs none of the three.",
+    )
 
     @model_validator(mode="after")
     def _one_kind(self) -> Output:
         given = [k for k, v in {"regex": self.regex, "json": self.json_path, "columns": self.columns}.items() if v]
-        if len(given) != 1:
+        if len(given) != 1 and (given or not self.id_):
             found = "found none" if not given else f"found {' and '.join(given)}"
             raise PydanticCustomError("kind", "write exactly one of regex, json and columns; {found}", {"found": found})
         if bool(self.json_path) != bool(self.fields):
@@ -76,9 +82,13 @@ class Output(Closed):
     @property
     def field_names(self) -> frozenset[str]:
         """The fields that a record may have."""
-        if self.regex:
-            return frozenset(re.compile(self.regex, re.MULTILINE).groupindex)
-        return frozenset(self.columns or self.fields or ())
+        groups = re.compile(self.regex, re.MULTILINE).groupindex if self.regex else ()
+        return frozenset({*(["id"] if self.id_ else []), *groups, *(self.columns or self.fields or ())})
+
+    @property
+    def reads(self) -> bool:
+        """Whether there is anything to read; otherwise the exit code 0 says that there is the job."""
+        return bool(self.regex or self.columns or self.json_path)
 
 
 class Operation(Closed):
@@ -114,11 +124,17 @@ class Submit(Operation):
     )
 
 
+_EMPTY = (
+    "Pattern in an output without any job: the answer is complete, and there are no jobs, whatever the exit code is."
+)
+
+
 class Find(Operation):
     """Looks up the id of a job whose submission was not answered, by its key."""
 
     output: Output = Field(description="Must yield `id`, and `key` unless the command asks for one key only.")
     absent: Pattern | None = Field(None, description="Pattern in a failed command's output: there is no such job.")
+    empty: Pattern | None = Field(None, description=_EMPTY)
 
 
 class Status(Operation):
@@ -130,6 +146,7 @@ class Status(Operation):
         description="Pattern in a failed command's output that proves that a job does not exist; with a group `id` "
         "it names the job.",
     )
+    empty: Pattern | None = Field(None, description=_EMPTY)
     optional: StrictBool = Field(
         default=False,
         description="Whether the site may lack this source: its failures then prove nothing and warn nobody.",

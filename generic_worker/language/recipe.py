@@ -83,6 +83,11 @@ class Policy(Closed):
     commands: Whole = Field(4, ge=1, le=64, description="The most commands of a worker that may run at once.")
     lost_polls: Whole = Field(3, ge=1, description="Healthy answers in a row without the job before it counts as lost.")
     lost_after: Seconds = Field(60, ge=0, description="Seconds without the job before it counts as lost.")
+    absent: Literal["lost", "ended"] = Field(
+        "lost",
+        description="What a job is that a complete answer does not name: `lost`, or `ended` where the tool lists only "
+        "what is there. Then nobody knows how it ended, and the flow run's own report counts.",
+    )
     grace: Seconds = Field(30, ge=0, description="Seconds that a cancelled job is given before the next cancel step.")
     visible_after: Seconds = Field(5, ge=0, description="Seconds after which a new job is sure to be found by its key.")
     retry_for: Seconds = Field(

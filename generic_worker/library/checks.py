@@ -170,17 +170,16 @@ def compile_parts(text: str) -> list[str]:
 
 
 def _output(recipe: Recipe, path: Path, operation: Operation, output: Output) -> Iterator[tuple[Path, str]]:
-    kind = "regex" if output.regex else "columns" if output.columns else "fields"
-    fields, place, verb = output.field_names, (*path, "output", kind), path[0]
+    kind = "regex" if output.regex else "columns" if output.columns else "fields" if output.fields else ""
+    fields, place, verb = output.field_names, (*path, "output", *([kind] if kind else [])), path[0]
     one = not _mentioned(recipe, operation).isdisjoint(
         {"job_id", "job_key", "job_dir"} if verb != "find" else {"job_key"}
     )
-    for field in sorted({"submit": {"id"}, "find": {"id"}, "status": {"state"}}.get(str(verb), set()) - fields):
-        yield place, f"Nothing yields the field {field}. {_how_to_yield(kind, field)}"
-    if verb == "status" and fields.isdisjoint({"id", "key"}) and not one:
-        yield place, f"Nothing yields the field id, and the command asks about many jobs. {_how_to_yield(kind, 'id')}"
-    if verb == "find" and "key" not in fields and not one:
-        yield place, f"Nothing yields the field key, and the command lists many jobs. {_how_to_yield(kind, 'key')}"
+    missing = _missing_fields(str(verb), fields, kind, one=one)
+    if missing:
+        yield place, missing
+    if output.id_ and verb not in {"submit", "find"}:
+        yield (*path, "output", "id"), "Only submit and find have it. Here the field key is enough to know a job by."
     if verb == "submit":
         for field in sorted({f"job_{name}" for name in fields - {"id", "key", "name"}} & set(JOB_NAMES)):
             yield (
@@ -201,8 +200,25 @@ def _output(recipe: Recipe, path: Path, operation: Operation, output: Output) ->
         yield from _json_paths((*path, "output"), output)
 
 
-def _how_to_yield(kind: str, field: str) -> str:
-    return f"Name a group of the pattern: (?P<{field}>...)." if kind == "regex" else f"Add {field} to {kind}."
+def _missing_fields(verb: str, fields: frozenset[str], kind: str, *, one: bool) -> str:
+    """What a command's output has to yield besides, in one message; empty if that is nothing."""
+    needed = {"submit": {"id"}, "find": {"id"} if one else {"id", "key"}, "status": {"state"}}.get(verb, set())
+    missing, hint = sorted(needed - fields), ""
+    why = ", and the command lists many jobs" if "key" in missing else ""
+    if verb == "status" and fields.isdisjoint({"id", "key"}) and not one:
+        missing, why = ["id", *missing], ", and the command asks about many jobs"
+    if not missing:
+        return ""
+    if verb != "status":
+        rename = "" if "id" in missing else "call it key, and "
+        hint = f" If the id is the key, {rename}write id: '${{job_key}}' in output."
+    names = " and ".join(missing)
+    if kind == "regex":
+        groups = " and ".join(f"(?P<{name}>...)" for name in missing)
+        how = f"Name {'a group' if len(missing) == 1 else 'groups'} of the pattern: {groups}."
+    else:
+        how = f"Add {names} to {kind}." if kind else "Read it with regex, json or columns."
+    return f"Nothing yields the field{'s' * (len(missing) > 1)} {names}{why}. {how}{hint}"
 
 
 def _mentioned(recipe: Recipe, operation: Operation) -> set[str]:
@@ -244,10 +260,13 @@ def _states(recipe: Recipe) -> Iterator[tuple[Path, str]]:
             if counts[word] > 1 and word in seen:
                 yield ("states", name, index), f"{word!r} is already listed under {seen[word]}. Keep one."
             seen.setdefault(word, name)
-    if not {"succeeded", "finished"} & set(recipe.states):
+    if not {"succeeded", "finished"} & set(recipe.states) and recipe.policy.absent == "lost":
         yield (
             ("states",),
-            "No word says that a job has succeeded. Add succeeded, or finished for words that go with an exit code.",
+            (
+                "No word says that a job has succeeded. Add succeeded, or finished for words that go with an exit "
+                "code. If the tool lists no job that has ended, write policy: {absent: ended}."
+            ),
         )
 
 

@@ -88,16 +88,16 @@ def read_status(recipe: Recipe, command: Status, output: Printed, jobs: Sequence
     return answer
 
 
-def read_submit(command: Submit, output: Printed) -> Record | str:
-    """What a submit command says: the record when submitted, else `refused`, `transient` or `ambiguous`."""
-    answer = submit_answer(command, output)
+def read_submit(command: Submit, output: Printed, key: str = _THE_JOB) -> Record | str:
+    """What a submit command says of the job of a key: its record, else `refused`, `transient` or `ambiguous`."""
+    answer = submit_answer(command, output, key)
     return answer.fields if answer.outcome == "submitted" else answer.outcome
 
 
-def read_find(command: Find, output: Printed) -> Found:
+def read_find(command: Find, output: Printed, key: str = _THE_JOB) -> Found:
     """The jobs that a find command's output names; one that looks for one key is taken to have found that."""
     records = _records(command, output)
-    keys = list(dict.fromkeys(record["key"] for record in records if record.get("key"))) or [_THE_JOB]
+    keys = list(dict.fromkeys(record["key"] for record in records if record.get("key"))) or [key]
     found, trouble = find_answer(command, keys, output)
     return Found(list(found.values()), trouble)
 
@@ -133,12 +133,13 @@ def _differences(recipe: Recipe, example: Example) -> Iterator[_Difference]:
     operations = readable(recipe)
     command = operation_named(operations, example.of)
     output = printed(recipe, example.stdout, example.stderr, example.exit)
+    key = str(example.expect.get("id", _THE_JOB)) if isinstance(example.expect, dict) else _THE_JOB
     if isinstance(command, Status):
         yield from _status_differences(recipe, command, example.expect, output)
     elif isinstance(command, Submit):
-        yield from _difference(example.expect, read_submit(command, output))
+        yield from _difference(example.expect, read_submit(command, output, key))
     elif isinstance(command, Find):
-        yield from _difference(example.expect, _found(read_find(command, output), example.expect))
+        yield from _difference(example.expect, _found(read_find(command, output, key), example.expect))
     elif isinstance(command, Explain):
         yield from _difference(example.expect, read_explain(command, output) or None)
     else:

@@ -23,6 +23,7 @@ _FROM_OUTSIDE = frozenset({"job_name", "flow_run_name", "flow_name", "deployment
 def warnings(source: Source, recipe: Recipe) -> list[Problem]:
     """What is probably not meant in a recipe that can be used, each with its place."""
     found = [*_unused_variables(recipe), *_option_like(recipe), *_shell_in_words(recipe), *_missing_find(recipe)]
+    found += _no_end(recipe)
     return sorted(source.problem(path, message) for path, message in found)
 
 
@@ -75,6 +76,14 @@ def _never_an_option(schema: Mapping[str, Any]) -> bool:
 def _no_dash(schema: Mapping[str, Any]) -> bool:
     pattern = schema.get("pattern") or schema.get("items", {}).get("pattern")
     return bool(pattern) and not re.search(pattern, "-x") and not re.search(pattern, "--x=y")
+
+
+def _no_end(recipe: Recipe) -> Iterator[tuple[Path, str]]:
+    if not {"succeeded", "finished"} & set(recipe.states):
+        yield (
+            ("states",),
+            "No word says that a job has succeeded. A job that is gone has ended, and how, only its flow run says.",
+        )
 
 
 def _missing_find(recipe: Recipe) -> Iterator[tuple[Path, str]]:

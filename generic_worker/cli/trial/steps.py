@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from generic_worker.cli.trial.trial import Trial
-    from generic_worker.job import Job
+    from generic_worker.job import Job, JobStatus
     from generic_worker.jobs.watches import Watch
 
 _LONG = 120
@@ -68,6 +68,8 @@ async def _succeed(trial: Trial, name: str) -> None:
         trial.holds(name, f"{status}")
     elif status.state is JobState.ABSENT:
         await trial.vanished(name, watch)
+    elif _untold(trial, status):
+        trial.holds(name, f"{status}; how it ended, only its flow run says")
     else:
         key = "submit" if status.exit_code else "states"
         said = await trial.driver.logs(watch.job)
@@ -83,6 +85,8 @@ async def _fail(trial: Trial, name: str) -> None:
     status = await trial.driver.explain(watch.job, status)
     if status.state is JobState.ABSENT:
         await trial.vanished(name, watch)
+    elif _untold(trial, status):
+        trial.holds(name, f"{status}; how it ended, only its flow run says")
     elif status.state is not JobState.FAILED:
         found = f"it is taken for {status.state.value} ({status}), and has failed"
         trial.fails(name, found, "states", await trial.asked(watch))
@@ -91,6 +95,11 @@ async def _fail(trial: Trial, name: str) -> None:
     else:
         trial.holds(name, f"{status}" if status.exit_code else f"{status}; its exit code is not shown")
     await _logs(trial, watch.job)
+
+
+def _untold(trial: Trial, status: JobStatus) -> bool:
+    """Whether a job has ended, and the recipe says that nobody knows how."""
+    return status.state is JobState.FINISHED and trial.recipe.policy.absent == "ended"
 
 
 async def _logs(trial: Trial, job: Job) -> None:
@@ -113,6 +122,9 @@ async def _environment(trial: Trial, name: str) -> None:
         trial.not_tried(name, "the end of its job was not seen")
         return
     status = await trial.driver.explain(watch.job, status)
+    if _untold(trial, status):
+        trial.not_tried(name, "nothing says how its job ended")
+        return
     if status.state is JobState.SUCCEEDED:
         trial.holds(name, f"{len(_HOSTILE)} values arrived as they were")
         return

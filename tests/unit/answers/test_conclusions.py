@@ -220,6 +220,62 @@ def test_absence_is_proven_by_a_failed_commands_own_words_for_one_job_or_by_id_f
     assert states("", "no such job", -9, recipe=ONE, jobs={"1": "pf-1"}, cut=True) == {"1": "silent"}
 
 
+NAMED = load(
+    BASE.replace("{regex: '^(?P<id>\\d+)(?:;(?P<cluster>\\S+))?$'}", "{id: '${job_key}'}")
+    .replace("{columns: [id, key], separator: '|'}", "{columns: [key, word], separator: '|', id: '${job_key}'}")
+    .replace("absent: no such key", "empty: no jobs")
+    .replace("[id, state, key, exit_code, signal], separator: '|'", "[key, state]")
+    .replace("trouble: controller is down", "trouble: controller is down\n  empty: ^no jobs")
+).recipe
+
+
+def test_a_tool_may_say_in_words_that_there_are_no_jobs_whatever_its_exit_code_is() -> None:
+    gone, silent = {"pf-1": "absent"}, {"pf-1": "silent"}
+    jobs = {"pf-1": "pf-1"}
+
+    assert states("", "no jobs", 1, recipe=NAMED, jobs=jobs) == gone
+    assert states("no jobs, sorry", recipe=NAMED, jobs=jobs) == gone
+    assert states("pf-2 R\n", "no jobs", 1, recipe=NAMED, jobs=jobs) == silent
+    assert states("", "no jobs: the controller is down", 1, recipe=NAMED, jobs=jobs) == silent
+    assert states("", "no jobs", -9, recipe=NAMED, jobs=jobs) == silent
+    assert states("", "no jobs", 137, recipe=NAMED, jobs=jobs) == silent
+    assert states("", "no jobs", 1, recipe=NAMED, jobs=jobs, cut=True) == silent
+    assert states("no jobs but pf-1, which cannot be read", recipe=NAMED, jobs=jobs) == silent
+    assert states("", "connection refused", 1, recipe=NAMED, jobs=jobs) == silent
+
+
+def test_the_key_may_be_the_id_which_nothing_has_to_print() -> None:
+    find, submit = NAMED.find, NAMED.submit
+    assert find
+
+    assert submit_answer(submit, Printed("created"), "pf-1").fields == {"id": "pf-1"}
+    assert submit_answer(submit, Printed("", "no", 1), "pf-1").outcome == "ambiguous"
+    assert submit_answer(submit, Printed("", "", 0, cut=True), "pf-1").outcome == "transient"
+    assert states("pf-1 R\npf-3 R\n", recipe=NAMED, jobs={"pf-1": "pf-1"}) == {"pf-1": "running"}
+    assert find_answer(find, ["pf-1"], Printed("pf-1|R\npf-2|R\n")) == (
+        {"pf-1": {"id": "pf-1", "key": "pf-1", "word": "R"}},
+        "",
+    )
+    assert find_answer(find, ["pf-1"], Printed("", "no jobs", 1)) == ({}, "")
+    assert find_answer(find, ["pf-1"], Printed("", "no", 1)) == ({}, "exit code 1")
+
+
+def test_a_find_whose_exit_code_says_all_finds_the_job_where_that_is_0() -> None:
+    recipe = load(
+        BASE.replace("run: [find]\n  output: {columns: [id, key], separator: '|'}",
+                     "run: [has, '${job_key}']\n  output: {id: '${job_key}'}\n  empty: no jobs")
+    ).recipe  # fmt: skip
+    find = recipe.find
+    assert find
+
+    assert find_answer(find, ["pf-1"], Printed()) == ({"pf-1": {"id": "pf-1"}}, "")
+    assert find_answer(find, ["pf-1"], Printed("", "no such key", 1)) == ({}, "")
+    assert find_answer(find, ["pf-1"], Printed("", "no jobs", 1)) == ({}, "")
+    assert find_answer(find, ["pf-1"], Printed("", "no jobs")) == ({}, "")
+    assert find_answer(find, ["pf-1"], Printed("", "boom", 1)) == ({}, "exit code 1")
+    assert find_answer(find, ["pf-1"], Printed(cut=True))[0] == {}
+
+
 @pytest.mark.parametrize(
     ("printed", "outcome"),
     [

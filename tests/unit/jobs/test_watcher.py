@@ -276,6 +276,32 @@ def test_a_job_is_lost_only_after_enough_healthy_answers_and_seconds(tmp_path, s
     simulated(scenario())
 
 
+def test_where_a_tool_lists_no_job_that_has_ended_one_answer_without_it_is_its_end(tmp_path, simulated, driver_of):
+    async def scenario():
+        driver, heard = driver_of(LISTING, absent="ended", visible_after=10), []
+        write(tmp_path, "1|R|pf-1")
+        async with Watcher(LOG) as watcher:
+            watch = watcher.watch(a_job(tmp_path), driver, tell_to(heard))
+            await asyncio.sleep(60)
+            (tmp_path / "down").touch()
+            write(tmp_path)
+            await asyncio.sleep(600)
+
+            assert not watch.ended.done()
+
+            (tmp_path / "down").unlink()
+            assert await ended(watch) == JobStatus(JobState.FINISHED, "gone")
+            assert heard[-1] == JobStatus(JobState.FINISHED, "gone")
+            assert watch.absences == 0
+
+            born = clock.now()
+            new = watcher.watch(a_job(tmp_path, 2, born=born), driver, tell_to(heard))
+            await ended(new)
+            assert clock.now() - born >= 10
+
+    simulated(scenario())
+
+
 def test_an_absence_between_two_sightings_is_forgotten_and_the_last_word_is_kept(tmp_path, simulated, driver_of):
     async def scenario():
         driver = driver_of(LISTING, lost_after=0, lost_polls=4)

@@ -76,6 +76,7 @@ def test_defaults_are_as_the_language_says() -> None:
         "poll": 15,
         "batch": 500,
         "commands": 4,
+        "absent": "lost",
         "lost_polls": 3,
         "lost_after": 60,
         "grace": 30,

@@ -35,6 +35,9 @@ def test_a_good_recipe_has_no_warnings() -> None:
     [
         ({"find": ""}, ["5:1: submit: Without find, a job whose submission did not end well may be lost. "
                         "Add find if the key can be looked up."]),
+        ({"states": "states: {running: [R]}", "other": "policy: {absent: ended}"},
+         ["9:1: states: No word says that a job has succeeded. A job that is gone has ended, and how, only its flow "
+          "run says."]),
         ({"submit": "submit: {run: [launch, '${queue}'], output: {columns: [id]}}"},
          ["3:55: variables.more: No command uses this variable."]),
         ({"other": LOGS}, []),

@@ -33,8 +33,8 @@ def test_a_whole_recipe_has_no_problems() -> None:
         ({"zzz": {}}, "zzz: Unknown key. Known here: cancel, check, cleanup, description, documentation, env, "
          "examples, explain, extends, files, find, logs, name, policy, recipe, required, requires, scope, script, "
          "states, status, submit, variables, verified, via."),
-        ({"policy": {"x1": 5}}, "policy.x1: Unknown key. Known here: batch, commands, find_for, grace, lost_after, "
-         "lost_polls, pending_for, poll, resubmit, retry_for, visible_after."),
+        ({"policy": {"x1": 5}}, "policy.x1: Unknown key. Known here: absent, batch, commands, find_for, grace, "
+         "lost_after, lost_polls, pending_for, poll, resubmit, retry_for, visible_after."),
         ({"script": {"befor": "x"}}, "script.befor: Unknown key. Did you mean 'before'?"),
         ({"status": [WHOLE["status"], WHOLE["status"] | {"optinal": True}]}, "status[1].optinal: Unknown key. Did you "
          "mean 'optional'?"),
