@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, field
 from enum import Enum
 from signal import Signals
@@ -11,6 +12,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from uuid import UUID
 
 
 class JobState(Enum):
@@ -80,6 +82,9 @@ class JobStatus:
         return text
 
 
+_KEY_RE = re.compile(r"pf-[0-9a-z-]{1,60}")
+"""What every key of ours looks like. It is a part of paths, and an argument of commands."""
+
 CLEANED = "cleaned"
 """Field of a job's pid that says that its clean-up is done, and is not to be done again."""
 
@@ -107,6 +112,8 @@ class Job:
         id: The infrastructure's name for it; empty until submitted.
         fields: What else the submit command's output yielded.
         born: When it was submitted, or found by its key, by `jobs.clock`. Then its id was its own.
+        claimed: Whether only a pid says that this id is the job's: whoever may update a flow run may write that. It is
+            only asked about until the infrastructure has shown the job under its own key.
     """
 
     key: str
@@ -116,6 +123,7 @@ class Job:
     id: str = ""
     fields: dict[str, str] = field(default_factory=dict)
     born: float = -math.inf
+    claimed: bool = False
 
     @property
     def submitted(self) -> dict[str, str]:
@@ -150,6 +158,10 @@ class JobReference:
     key: str
     fields: dict[str, str]
 
+    def is_of(self, flow_run_id: UUID) -> bool:
+        """Whether its key is that of some job of a flow run. A pid may claim anybody's."""
+        return re.fullmatch(rf"pf-{flow_run_id.hex}-[0-9a-f]{{1,6}}", self.key) is not None
+
     @classmethod
     def parse(cls, pid: str) -> JobReference | None:
         """Read an `infrastructure_pid`; None if it is not one of ours."""
@@ -159,6 +171,6 @@ class JobReference:
             return None
         fields = dict(parse_qsl(parts.query, keep_blank_values=True))
         key = fields.pop("key", "")
-        if not (parts.scheme and key and parts.path.startswith("/")):
+        if not (parts.scheme and _KEY_RE.fullmatch(key) and parts.path.startswith("/")):
             return None
         return cls(parts.scheme, unquote(parts.netloc), unquote(parts.path[1:]), key, fields)

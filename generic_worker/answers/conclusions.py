@@ -130,7 +130,7 @@ def _status(recipe: Recipe, record: Record, job_id: str, key: str, remarks: list
         state = _how_it_finished(exit_code, signal)
     elif name != "elsewhere":
         state = JobState(name)
-    ours = bool(key) and found == key
+    ours = bool(key) and key in {found, record.get("id")}
     return _plausible(JobStatus(state, word, _reason(record), exit_code, signal, ours=ours))
 
 

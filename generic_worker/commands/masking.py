@@ -20,9 +20,10 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 from generic_worker.errors import VariableError
+from generic_worker.language.expressions import compile_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping
 
     from generic_worker.language.recipe import Recipe
 
@@ -118,20 +119,25 @@ def _forms(value: str) -> Iterator[str]:
             )
 
 
-def refuse_secrets(verb: str, argv: Sequence[str], values: Mapping[str, Any]) -> None:
-    """Refuse a command line that holds a secret.
+def refuse_secrets(verb: str, words: Iterable[str], values: Mapping[str, Any]) -> None:
+    """Refuse a command line on which an expression that names something secret has put it.
+
+    What stands there for another reason is no leak: the recipe's own text, or a value from elsewhere that is the same.
 
     Args:
         verb: The operation's name, for the message.
-        argv: The command line.
-        values: The job's values.
+        words: The words of the command line, as the recipe has them.
+        values: The values that they are rendered with.
 
     Raises:
-        VariableError: It holds one; the text names it, and does not show it.
+        VariableError: It would hold one; the text names it, and does not show it.
     """
-    for value, name in secrets(values).items():
-        if any(value in word for word in argv):
-            raise VariableError(
-                f"{verb}: its command line would hold the value of {name}, for every user of the host to see. Pass it "
-                "through stdin, files or the recipe's env."
-            )
+    for expression in (part for text in words for part in compile_text(text).parts if not isinstance(part, str)):
+        named = secrets({name: values[name] for name in expression.names if name in values})
+        shown = [text for _, text in texts_in("", expression.value(values))] if named else []
+        for value, name in named.items():
+            if any(form in text for form in _forms(value) for text in shown):
+                raise VariableError(
+                    f"{verb}: its command line would hold the value of {name}, for every user of the host to see. Pass "
+                    "it through stdin, files or the recipe's env."
+                )

@@ -19,7 +19,7 @@ from generic_worker.commands.shared_files import shared_paths
 from generic_worker.errors import VariableError
 from generic_worker.language.environment import checked_names
 from generic_worker.language.job_script import assignment, job_script, shell_names, shell_value
-from generic_worker.language.structures import names_in, render_document, render_structure, render_words
+from generic_worker.language.structures import names_in, render_document, render_structure, render_words, texts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -115,6 +115,17 @@ def used_names(recipe: Recipe, operation: Operation) -> frozenset[str]:
     return own | via | names_in(operation.stdin) | names_in(recipe.env) | names_in(operation.env)
 
 
+def without_environment(values: Mapping[str, Any], names: frozenset[str]) -> dict[str, Any]:
+    """The values of one job for a command that serves many: its environment is of no concern to the others.
+
+    Args:
+        values: The job's values.
+        names: The names on which the command depends. One that names the environment serves jobs that share it.
+    """
+    named = not names.isdisjoint({"env", "job_script"})
+    return {name: value for name, value in values.items() if name != "env" or named}
+
+
 def render_files(recipe: Recipe, values: Mapping[str, Any]) -> dict[str, str]:
     """The contents of a job's private files, by name.
 
@@ -148,7 +159,8 @@ def render(recipe: Recipe, operation: Operation, values: Mapping[str, Any]) -> C
     environment |= variables
     near = render_words(recipe.via.run, values) if recipe.via else []
     verb = next((str(path[0]) for path, known in recipe.operations() if known is operation), "a command")
-    refuse_secrets(verb, [*near, *argv], values)
+    words = [*(operation.run if isinstance(operation.run, list) else ()), *(recipe.via.run if recipe.via else ())]
+    refuse_secrets(verb, (text for _, text in texts((), words)), values)
     if recipe.via:
         if environment:
             argv = ["/bin/sh", "-c", _FAR_SIDE, "sh", *argv]

@@ -20,7 +20,7 @@ _SHORTEST_GRACE = 1.0
 
 def _is_ours(watch: Watch) -> bool:
     """Whether the id is certain to be this job's now. One that may be another's is left alone."""
-    if watch.foreign or watch.absences:
+    if watch.foreign or watch.absences or watch.job.claimed:
         return False
     return clock.now() - max(watch.seen, watch.job.born) < _IDENTITY_SECONDS
 
@@ -49,6 +49,7 @@ async def end_job(watcher: Watcher, watch: Watch, patience: float | None = None)
     while step <= last or patience is None:
         since = clock.now()
         while not _is_ours(watch):
+            await watch.driver.is_proven(watch.job)
             if await _ended_within(watch, 0.2):
                 return watch.ended.result()
             if patience is not None and clock.now() - since > patience:

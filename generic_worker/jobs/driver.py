@@ -20,7 +20,7 @@ from generic_worker.answers.conclusions import (
 )
 from generic_worker.answers.records import Printed
 from generic_worker.commands.masking import mask
-from generic_worker.commands.rendering import render, used_names, uses_directory
+from generic_worker.commands.rendering import render, used_names, uses_directory, without_environment
 from generic_worker.commands.shared_files import write_shared
 from generic_worker.errors import GenericWorkerError, SubmitError
 from generic_worker.job import ABSENT, UNKNOWN, Job, JobState, JobStatus
@@ -120,8 +120,17 @@ class Driver:
 
     def adopt(self, job: Job, record: Mapping[str, str]) -> None:
         """Take over what the infrastructure calls a job."""
-        job.id, job.born = record["id"], clock.now()
+        job.id, job.born, job.claimed = record["id"], clock.now(), False
         job.fields = {name: record[name] for name in sorted(self._captured) if record.get(name)}
+
+    async def is_proven(self, job: Job) -> bool:
+        """Whether a job's id is its own: its submission yielded it, or it was shown under the job's own key.
+
+        One that only a pid claims is looked up by its key, and given the id that is found.
+        """
+        if job.claimed and self.recipe.find is not None:
+            await self.find([job])
+        return not job.claimed
 
     async def find(self, jobs: Sequence[Job]) -> tuple[set[Job], dict[Job, str]]:
         """Look jobs up by their keys; those found are given their ids.
@@ -141,7 +150,8 @@ class Driver:
     async def _find(self, jobs: Sequence[Job], command: Find) -> tuple[set[Job], str]:
         keys = {job.key: job for job in jobs}
         try:
-            result = await self._run(command, jobs[0].values)
+            names = used_names(self.recipe, command)
+            result = await self._run(command, without_environment(jobs[0].values, names))
         except GenericWorkerError as error:
             return set(), str(error)
         records, trouble = await self._read(result, partial(find_answer, command, keys))
@@ -161,7 +171,7 @@ class Driver:
         for command, names in zip(self.recipe.statuses, self._status_names, strict=True):
             silent = [job for job, status in report.statuses.items() if status is UNKNOWN]
             groups = grouped(silent, names, self.recipe.policy.batch)
-            answers = await asyncio.gather(*(self._ask(group, command, report) for group in groups))
+            answers = await asyncio.gather(*(self._ask(group, command, names, report) for group in groups))
             for group, answer in zip(groups, answers, strict=True):
                 report.remarks += answer.remarks
                 report.trouble = report.trouble or ("" if command.optional else answer.trouble)
@@ -180,8 +190,10 @@ class Driver:
         """What is the same for all jobs for which the first status command is the same."""
         return hash(rendering(job, self._status_names[0]))
 
-    async def _ask(self, jobs: Sequence[Job], command: Status, report: StatusReport) -> StatusAnswer:
-        values = {**self._values(jobs[0]), "job_ids": [job.id for job in jobs]}
+    async def _ask(
+        self, jobs: Sequence[Job], command: Status, names: frozenset[str], report: StatusReport
+    ) -> StatusAnswer:
+        values = without_environment(self._values(jobs[0]), names) | {"job_ids": [job.id for job in jobs]}
         try:
             async with self._turns:
                 result = await self._run(command, values)
@@ -196,7 +208,7 @@ class Driver:
     async def explain(self, job: Job, status: JobStatus) -> JobStatus:
         """Complete the status of a job that ended other than well. Should that fail, it stays as it was."""
         command = self.recipe.explain
-        if command is None or status.state is JobState.SUCCEEDED:
+        if command is None or status.state is JobState.SUCCEEDED or not await self.is_proven(job):
             return status
         try:
             result = await self._run(command, self._values(job))
@@ -211,6 +223,8 @@ class Driver:
             Whether the command's own words prove that there is no such job; and what it said if it failed.
         """
         command = self.recipe.cancels[step]
+        if not await self.is_proven(job):
+            return False, f"{job.pid} was not shown under its own key, and is left alone."
         try:
             result = await self._run(command, self._values(job))
         except GenericWorkerError as error:
@@ -222,7 +236,7 @@ class Driver:
     async def logs(self, job: Job) -> str:
         """The last lines of a job's output; empty where the recipe or the infrastructure has none."""
         command = self.recipe.logs
-        if command is None:
+        if command is None or not await self.is_proven(job):
             return ""
         try:
             async with self._afterwards:
@@ -241,7 +255,7 @@ class Driver:
             What went wrong, empty if nothing did.
         """
         trouble, command = "", self.recipe.cleanup
-        if command is not None and (job.id or not self._needs_job(command)):
+        if command is not None and (not self._needs_job(command) or (job.id and await self.is_proven(job))):
             try:
                 async with self._afterwards:
                     result = await self._run(command, self._values(job))

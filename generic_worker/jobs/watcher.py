@@ -148,6 +148,7 @@ class Watcher:
             self.tell(watch, "The infrastructure answers again.")
         watch.foreign = status.foreign
         watch.ours = watch.ours or status.ours
+        watch.job.claimed = watch.job.claimed and not status.ours
         if status.state is JobState.ABSENT or (status.foreign and watch.ours):
             self._count_absence(watch, now)
             return

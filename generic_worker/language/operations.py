@@ -79,6 +79,13 @@ class Output(Closed):
             raise PydanticCustomError("kind", "write separator with columns only")
         return self
 
+    def can_yield(self, field: str, value: str) -> bool:
+        """Whether a value may be one of this output's. None may be taken for an option, or for more than one line."""
+        if field not in self.field_names or value.startswith("-") or not value.isprintable() or " " in value:
+            return False
+        group = _group(self.regex, field) if self.regex else ""
+        return not group or re.fullmatch(group, value) is not None
+
     @property
     def field_names(self) -> frozenset[str]:
         """The fields that a record may have."""
@@ -89,6 +96,17 @@ class Output(Closed):
     def reads(self) -> bool:
         """Whether there is anything to read; otherwise the exit code 0 says that there is the job."""
         return bool(self.regex or self.columns or self.json_path)
+
+
+def _group(pattern: str, name: str) -> str:
+    """What stands in a named group of a pattern."""
+    start = pattern.index(f"(?P<{name}>") + len(f"(?P<{name}>")
+    depth = 0
+    for found in re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|[()]").finditer(pattern, start):
+        depth += {"(": 1, ")": -1}.get(found[0], 0)
+        if depth < 0:
+            return pattern[start : found.start()]
+    return ""
 
 
 class Operation(Closed):

@@ -9,14 +9,16 @@ import re
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from prefect.settings import Settings, get_current_settings
+from prefect.utilities.collections import get_from_dict
+from prefect.utilities.templating import apply_values
 from prefect.workers.base import BaseJobConfiguration, BaseVariables
 from pydantic import Field, PrivateAttr, field_validator
 
 from generic_worker.commands.rendering import job_values
 from generic_worker.errors import GenericWorkerError, VariableError
-from generic_worker.job import Job
+from generic_worker.job import CLEANED, Job
 from generic_worker.library.loading import is_name, load
-from generic_worker.library.template import checked_variables
+from generic_worker.library.template import checked_variables, placeholder
 from generic_worker.worker.flow_runs import job_key, patiently
 
 if TYPE_CHECKING:
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
 
     from generic_worker.job import JobReference
     from generic_worker.language.recipe import Recipe
+
+_PLACEHOLDER_RE = re.compile(r"{{\s*([\w.\-\[\]$]+)\s*}}")
+"""Prefect's placeholders."""
 
 FLOW_RUN_SETTINGS = frozenset({
     "PREFECT_API_AUTH_STRING",
@@ -44,7 +49,43 @@ FLOW_RUN_SETTINGS = frozenset({
 })  # fmt: skip
 """The worker's settings that its jobs get. A worker has others that are not theirs, such as a database's password."""
 
-_ENVIRONMENT_PLACEHOLDER_RE = re.compile(r"{{\s*\$[^}]*}}")
+
+def _with_environment_apart(
+    base_job_template: dict[str, Any], values: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A template and values of which Prefect makes the same, but for what a deployment has in `env`.
+
+    Where the owner has set variables, Prefect would make that a part of the template, in which `{{ $NAME }}` is a
+    variable of the worker's environment. The owner's keep that meaning; what a deployment gives is only ever a value.
+    """
+    configuration, variables = base_job_template["job_configuration"], base_job_template["variables"]
+    properties = variables.get("properties", {})
+    fixed, default = configuration.get("env"), properties.get("env", {}).get("default")
+    owners = (fixed if isinstance(fixed, dict) else {}) | (default or {})
+    if not owners:
+        return base_job_template, values
+    dotted = {name.removeprefix("env."): value for name, value in values.items() if name.startswith("env.")}
+    given = values.get("env")
+    rest = {name: value for name, value in values.items() if name != "env" and not name.startswith("env.")}
+    defaults = {name: schema["default"] for name, schema in properties.items() if schema.get("default") is not None}
+    env = apply_values(owners, defaults | rest) | dotted | (given if isinstance(given, dict) else {})
+    if "env" in properties:
+        properties = {**properties, "env": {k: v for k, v in properties["env"].items() if k != "default"}}
+    template = {
+        **base_job_template,
+        "job_configuration": {**configuration, "env": placeholder("env")},
+        "variables": {**variables, "properties": properties},
+    }
+    return template, {**rest, "env": env}
+
+
+def _filled(text: str, values: dict[str, Any]) -> str:
+    """A text with the values that its placeholders name. It is read once: what is filled in is no placeholder."""
+
+    def value(found: re.Match[str]) -> str:
+        return str(get_from_dict(values, found[1], ""))
+
+    return _PLACEHOLDER_RE.sub(value, text)
 
 
 class GenericWorkerVariables(BaseVariables):
@@ -101,7 +142,8 @@ class GenericWorkerJobConfiguration(BaseJobConfiguration):
             VariableError: A deployment chose a recipe by something other than a name. A recipe is code, and belongs to
                 the pool's owner.
         """
-        configuration: Self = await super().from_template_and_values(base_job_template, values, client=client)
+        template, given = _with_environment_apart(base_job_template, values)
+        configuration: Self = await super().from_template_and_values(template, given, client=client)
         form = base_job_template["variables"].get("properties", {})
         configuration._void = [name for name in values if name in configuration.variables and name not in form]
         written = base_job_template["job_configuration"].get("recipe")
@@ -158,12 +200,14 @@ class GenericWorkerJobConfiguration(BaseJobConfiguration):
         worker_id: UUID | None = None,
     ) -> None:
         """Fill in what depends on the flow run. It may be called again for the same run, to cancel or adopt it."""
-        if self.name:  # Prefect would put variables of the worker's own environment here
-            self.name = _ENVIRONMENT_PLACEHOLDER_RE.sub("", self.name)
+        name, self.name = self.name, None  # Prefect would put variables of the worker's own environment into it
         try:
             super().prepare_for_flow_run(flow_run, deployment, flow, work_pool, worker_name, worker_id)
         except TypeError as error:  # which Prefect would take for an outdated signature
             raise GenericWorkerError(f"the job configuration cannot be prepared: {error}") from error
+        if name:
+            about = {"flow": flow.model_dump(mode="json") if flow else {}, "flow_run": flow_run.model_dump(mode="json")}
+            self.name = _filled(name, {"ctx": about}) or self.name
         self._work_pool_name = work_pool.name if work_pool else None
 
     def job(self, flow_run: FlowRun, reference: JobReference | None = None) -> Job:
@@ -172,7 +216,12 @@ class GenericWorkerJobConfiguration(BaseJobConfiguration):
         Args:
             flow_run: The flow run, as the worker was handed it.
             reference: What the run's pid says of its job; without, it is one that was not submitted yet.
+
+        Raises:
+            VariableError: The pid is not one that this worker writes for that run, whoever may have written it.
         """
+        if reference:
+            self._check_claim(flow_run, reference)
         flow, deployment = self._related_objects.get("flow"), self._related_objects.get("deployment")
         key = reference.key if reference else job_key(flow_run)
         values = job_values(
@@ -194,4 +243,15 @@ class GenericWorkerJobConfiguration(BaseJobConfiguration):
         job = Job(key, values, self._recipe.name)
         if reference:
             job.scope, job.id, job.fields = reference.scope, reference.id, reference.fields
+            job.claimed = bool(job.id)
         return job
+
+    def _check_claim(self, flow_run: FlowRun, reference: JobReference) -> None:
+        output = self._recipe.submit.output
+        claimed = {"id": reference.id, **reference.fields}
+        wrong = [n for n, value in claimed.items() if value and n != CLEANED and not output.can_yield(n, value)]
+        if wrong or reference.recipe != self._recipe.name or not reference.is_of(flow_run.id):
+            raise VariableError(
+                f"the pid {flow_run.infrastructure_pid!r:.300} is not one that was written for this flow run by the "
+                f"recipe {self._recipe.name}. Its job is left alone."
+            )

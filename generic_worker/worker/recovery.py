@@ -139,6 +139,8 @@ class Recovery:
             return None
         try:
             configuration: GenericWorkerJobConfiguration = await self._resolve(flow_run)
+            recipe = configuration.loaded_recipe
+            driver, job = self._driver(recipe), configuration.job(flow_run, reference)
         except ObjectNotFound:
             self._warn_once(
                 f"{flow_run.name}: its deployment is gone, and its job {flow_run.infrastructure_pid} is left alone."
@@ -147,16 +149,7 @@ class Recovery:
         except GenericWorkerError as error:
             self._warn_once(f"{flow_run.name}: its job {flow_run.infrastructure_pid} cannot be watched: {error}")
             return None
-        recipe = configuration.loaded_recipe
-        if recipe.name != reference.recipe:
-            self._warn_once(
-                f"{flow_run.name}: {flow_run.infrastructure_pid} is not a job of this pool's recipe {recipe.name}."
-            )
-            return None
-        driver, job = self._driver(recipe), configuration.job(flow_run, reference)
-        if driver.scope(job.values) != job.scope:
-            return None
-        return Assignment(flow_run, job, driver)
+        return Assignment(flow_run, job, driver) if driver.scope(job.values) == job.scope else None
 
     async def _locate(
         self, client: PrefectClient, without_id: Sequence[Assignment]

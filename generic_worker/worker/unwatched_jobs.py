@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from prefect.exceptions import InfrastructureNotAvailable, InfrastructureNotFound
 
+from generic_worker.errors import VariableError
 from generic_worker.job import JobReference
 from generic_worker.jobs.cancellation import end_job
 
@@ -71,7 +72,10 @@ def _job(pid: str, configuration: GenericWorkerJobConfiguration, driver: Driver)
     reference, flow_run = JobReference.parse(pid), configuration.flow_run
     if reference is None or reference.recipe != driver.recipe.name or flow_run is None:
         raise InfrastructureNotAvailable(f"{pid!r} is not a job of this pool's recipe {driver.recipe.name!r}.")
-    job = configuration.job(flow_run, reference)
+    try:
+        job = configuration.job(flow_run, reference)
+    except VariableError as error:
+        raise InfrastructureNotAvailable(str(error)) from None
     here = driver.scope(job.values)
     if here != job.scope:
         raise InfrastructureNotAvailable(f"{pid!r} lives at {job.scope!r}, and this worker is at {here!r}.")

@@ -254,8 +254,9 @@ class GenericWorker(Safeguards, BaseWorker[GenericWorkerJobConfiguration, Generi
         """
         del grace_seconds  # how a job is asked to end, and for how long, is the recipe's policy
         reference = JobReference.parse(infrastructure_pid)
-        assignment = next((a for a in self._assignments if reference and a.job.key == reference.key), None)
-        if assignment is None:
+        flow_run = configuration.flow_run  # whose pid it is; the pid itself may claim anybody's job
+        assignment = self._assignments.get(flow_run.id) if flow_run else None
+        if assignment is None or reference is None or assignment.job.key != reference.key:
             driver = self.driver(configuration.loaded_recipe)
             status = await end_unwatched_job(infrastructure_pid, configuration, driver, self._watcher, self._logger)
         else:

@@ -59,6 +59,23 @@ def test_values_that_no_line_can_hold_arrive_and_the_workers_own_do_not(
     assert [name for name in found if name.startswith("GENERIC_WORKER")] == []
 
 
+def test_no_placeholder_of_a_deployment_is_a_variable_of_the_worker(hardened, service, start_worker, tmp_path):
+    pool = hardened("podman", "placeholders", [f"{tmp_path}:{tmp_path}"])
+    template = pool.read_pool().base_job_template
+    template["variables"]["properties"]["env"]["default"] = {"OWNERS": "{{ $OWNERS_CHOICE }}"}
+    pool.update(template)
+    env = {"LEAK": "{{ $WORKERS }}", "NESTED": "{{ {{$A}}$WORKERS }}", "MIXED": "a{{$WORKERS}}b", "JOB": "{{ image }}"}
+
+    with start_worker(pool.name, env=service("podman") | {"WORKERS": "the worker's own", "OWNERS_CHOICE": "chosen"}):
+        run = pool.run(command=dumping(tmp_path / "dump"), env=env, name="{{ {{$A}}$WORKERS }}")
+        pool.ended(run)
+
+    found = dumped(tmp_path / "dump")
+    assert {name: found[name] for name in env} == env
+    assert found["OWNERS"] == "chosen"
+    assert "the worker's own" not in str(found) + pool.logs(run)
+
+
 NO_NAMES = ["BARE\nGIT_TOKEN", "GIT_TOKEN\n", "A B", "A=B", "-A", "A*"]
 
 

@@ -267,28 +267,42 @@ variables:
 
 @pytest.mark.parametrize(
     "run",
-    ["[launch, '--note=${job_name}']", "[launch, [a, '${job_name}']]", "[launch, '${labels | pairs}']"],
+    [
+        "[launch, '--note=${settings.token}']",
+        "[launch, [a, '${settings | json}']]",
+        "[launch, '${settings | pairs}']",
+        "[launch, '${settings.values() | list}']",
+    ],
 )
 @pytest.mark.parametrize("via", ["", "via: {run: [ssh, host], quote: true}\n"])
 @pytest.mark.parametrize("secret", ["plain-secret", "it's a secret", 'a "secret"\n'])
-def test_a_secret_does_not_get_on_a_command_line_by_a_way_round(run: str, via: str, secret: str) -> None:
-    subject = recipe(f"  run: {run}\n", via)
+def test_an_expression_does_not_put_a_secret_on_a_command_line(run: str, via: str, secret: str) -> None:
+    subject = recipe(f"  run: {run}\n", f"{via}variables: {{settings: {{type: object}}}}\n")
 
     with pytest.raises(VariableError) as caught:
-        submit(subject, job_name=f"x {secret}", labels={"a": secret}, env={"API_KEY": secret})
+        submit(subject, {"settings": {"token": secret}})
 
     assert str(caught.value) == (
-        "submit: its command line would hold the value of env.API_KEY, for every user of the host to see. Pass it "
+        "submit: its command line would hold the value of settings.token, for every user of the host to see. Pass it "
         "through stdin, files or the recipe's env."
     )
 
 
-def test_a_secret_in_what_stands_in_front_is_refused() -> None:
-    more = "variables: {host: {}}\nvia: {run: [ssh, '${host}'], quote: true}\n"
-    subject = recipe("  run: [launch]\n", more)
+def test_an_expression_does_not_put_a_secret_in_front_of_a_command() -> None:
+    subject = recipe("  run: [launch]\n", "via: {run: [ssh, '${env.HOST}'], quote: true}\n")
 
-    with pytest.raises(VariableError, match="the value of env.API_KEY"):
-        submit(subject, {"host": "secret-host"}, env={"API_KEY": "secret-host"})
+    with pytest.raises(VariableError, match=r"the value of env\.HOST"):
+        submit(subject, env={"HOST": "ssh://me:pass-word-1@host"})
+
+
+@pytest.mark.parametrize(
+    "run", ["[launch, --state=production, '--image=${queue}', '--name=${job_name}']", "launch production"]
+)
+def test_a_word_that_is_there_for_another_reason_is_no_leak(run: str) -> None:
+    subject = recipe(f"  run: {run}\n", "variables: {queue: {}}\n")
+    command = submit(subject, {"queue": "production"}, env={"DB_PASSWORD": "production"}, job_name="production 1")
+
+    assert "production" in " ".join(command.argv)
 
 
 def test_secrets_travel_beside_the_command_line() -> None:

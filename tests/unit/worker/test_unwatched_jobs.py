@@ -14,7 +14,8 @@ from generic_worker.jobs.watcher import Watcher
 from generic_worker.worker.configuration import GenericWorkerJobConfiguration
 from generic_worker.worker.unwatched_jobs import end_unwatched_job
 
-KEY, OTHER = "pf-1-a", "pf-2-b"
+RUN = uuid4()
+KEY, OTHER = f"pf-{RUN.hex}-a", f"pf-{uuid4().hex}-b"
 LOG = logging.getLogger("test.strangers")
 LISTING = {"run": 'cd "$place"; cat list', "output": {"columns": ["id", "state", "key"], "separator": "|"}}
 RECIPE = {
@@ -39,7 +40,7 @@ def end(tmp_path, simulated, timeless):
         if lines:
             (tmp_path / "list").write_text("".join(f"{line}\n" for line in lines))
         configuration = GenericWorkerJobConfiguration(recipe=RECIPE, variables={"place": str(tmp_path)})
-        configuration.prepare_for_flow_run(FlowRun(id=uuid4(), flow_id=uuid4(), name="hare", state=Cancelling()))
+        configuration.prepare_for_flow_run(FlowRun(id=RUN, flow_id=uuid4(), name="hare", state=Cancelling()))
         driver = Driver(configuration.loaded_recipe, timeless)
 
         async def ended():
@@ -90,8 +91,23 @@ def test_a_job_is_called_not_found_only_on_proof(end, cancelled, pid, lines):
         (f"listing://there/7?key={KEY}", [f"7|R|{KEY}"], "lives at 'there', and this worker is at 'here'"),
         (f"docker://here/7?key={KEY}", [f"7|R|{KEY}"], "is not a job of this pool's recipe 'listing'"),
         ("4711", [f"7|R|{KEY}"], "is not a job of this pool's recipe 'listing'"),
+        (f"listing://here/7?key={OTHER}", [f"7|R|{OTHER}"], "is not one that was written for this flow run"),
+        (f"listing://here/-7?key={KEY}", [f"-7|R|{KEY}"], "is not one that was written for this flow run"),
+        (f"listing://here/7%0A8?key={KEY}", [f"7|R|{KEY}"], "is not one that was written for this flow run"),
+        (f"listing://here/7?key={KEY}&cluster=x", [f"7|R|{KEY}"], "is not one that was written for this flow run"),
     ],
-    ids=["no answer", "no answer to find", "its id is another job's", "elsewhere", "another recipe", "no pid of ours"],
+    ids=[
+        "no answer",
+        "no answer to find",
+        "its id is another job's",
+        "elsewhere",
+        "another recipe",
+        "no pid of ours",
+        "another run's key",
+        "an id like an option",
+        "an id of two lines",
+        "a field that submit does not yield",
+    ],
 )
 def test_what_cannot_be_known_or_is_not_ours_is_not_available_and_nothing_is_cancelled(
     end, cancelled, pid, lines, message
