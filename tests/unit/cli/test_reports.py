@@ -96,11 +96,16 @@ def test_secrets_are_masked_however_they_would_be_quoted(call):
     assert json.loads(texts[1][1])["commands"][0]["env"] == {"LOGIN": "********"}
 
 
-def test_a_secret_on_a_command_line_is_refused_and_not_shown(call):
-    assert call("render", "sample.yaml", "submit", "--set", "env.API_KEY=xyzxyzxyz", "--set", "name=xyzxyzxyz") == (
+def test_a_secret_on_a_command_line_is_refused_and_not_shown(call, folder):
+    (folder / "leaking.yaml").write_text(
+        "recipe: 1\nname: leaking\nextends: sample.yaml\nvariables: {settings: {type: object}}\n"
+        "submit: {run: [launch, '${settings.token}']}\n"
+    )
+
+    assert call("render", "leaking.yaml", "submit", "--set", 'settings={"token": "xyzxyzxyz"}') == (
         2,
         "",
-        "submit: its command line would hold the value of env.API_KEY, for every user of the host to see. "
+        "submit: its command line would hold the value of settings.token, for every user of the host to see. "
         "Pass it through stdin, files or the recipe's env.\n",
     )
 
