@@ -321,3 +321,42 @@ def test_the_log_of_a_crashed_run_ends_with_its_jobs_last_lines_and_the_reason(
         screenshot(
             "crashed-flow-run.png", page, page.get_by_role("navigation", name="breadcrumb"), page.get_by_role("log")
         )
+
+
+def test_what_was_edited_in_the_form_stays_when_the_recipe_is_applied_and_what_is_fixed_is_gone(
+    look, server, existing_pool, tmp_path
+):
+    def apply(*options):
+        command = [sys.executable, "-m", "generic_worker.cli", "pool", "apply", "applied-in-ui", "slurm.yaml", *options]
+        done = subprocess.run(command, cwd=tmp_path, env=server.env, check=True, capture_output=True, text=True)
+        return done.stdout.splitlines()[1:]
+
+    recipe = copy.deepcopy(load("slurm").data)
+    (tmp_path / "slurm.yaml").write_text(json.dumps(recipe))
+    apply()
+    pool = existing_pool("applied-in-ui")
+    with look(form(pool.name)) as page:
+        field(page, "Time limit").get_by_role("textbox").fill("1-00:00:00")
+        save(page)
+    recipe["variables"]["reservation"] = {
+        "type": "string",
+        "title": "Reservation",
+        "description": "Nodes kept for you.",
+    }
+    (tmp_path / "slurm.yaml").write_text(json.dumps(recipe))
+
+    assert apply("--fix", "partition=debug") == [
+        '  = time_limit: your default "1-00:00:00" stays',
+        "  + reservation: string, no default: Nodes kept for you.",
+        '  ~ partition: it is fixed to "debug", and not in the form any more',
+    ]
+    fields = titles(pool.read_pool().base_job_template["variables"])
+    with look(form(pool.name)) as page:
+        expect(page.locator(f"{FIELD} label")).to_have_text(fields)
+        expect(field(page, "Reservation")).to_have_count(1)
+        expect(field(page, "Partition")).to_have_count(0)
+        expect(field(page, "Time limit").get_by_role("textbox")).to_have_value("1-00:00:00")
+        field(page, "Time limit").get_by_role("textbox").fill("12:00:00")
+        save(page)
+
+    assert apply() == ['  = time_limit: your default "12:00:00" stays', '  = partition: it stays fixed to "debug"']
