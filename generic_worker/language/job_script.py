@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from generic_worker.errors import VariableError
 from generic_worker.language.environment import NOT_FOR_SHELLS, shell_name
 from generic_worker.language.expressions import as_text
+from generic_worker.language.guardian import guarded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -28,12 +29,6 @@ _ASSIGNED_RE = re.compile(
 )
 _PROGRAMS = frozenset({"command", "env"})
 """Names that are programs too: only behind a dollar sign do they mean ours."""
-
-_TRAP = """\
-# A scheduler that ends a job signals all its processes. The flow run's engine handles that and reports; the process
-# that supervises it must not die first, or nobody reports and the flow run stays Running.
-trap '' TERM
-"""
 
 
 def shell_names(script: str, names: Iterable[str]) -> list[str]:
@@ -107,7 +102,7 @@ def job_script(script: Script, values: Mapping[str, Any], names: Iterable[str]) 
         lines.append(script.before.rstrip("\n"))
         lines += [f"export {exported[name]}" for name in given if name in exported]  # the job's own, again
     env = f"env {' '.join(elsewhere)} " if elsewhere else ""
-    return "\n".join(lines) + f"\n{_TRAP}exec {env}{_words(values['command'])}\n"
+    return "\n".join(lines) + "\n" + guarded(env + _words(values["command"]), values.get("job_key") or "none")
 
 
 def _words(command: str) -> str:

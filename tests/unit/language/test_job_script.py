@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from generic_worker.errors import VariableError
+from generic_worker.language.guardian import guarded
 from generic_worker.language.job_script import (
     assignment,
     expressions_in,
@@ -128,7 +129,14 @@ def test_an_assignment_is_quoted() -> None:
 
 def test_the_whole_job_script() -> None:
     script = Script(interpreter="/bin/bash -l", before='cd "$dir"\nload $more $none\n')
-    given = values(env={"A": "1 2"}, command="prefect flow-run 'execute it'", dir="/a b", more=["x", "y"], none=None)
+    given = values(
+        env={"A": "1 2"},
+        job_key="pf-1",
+        command="prefect flow-run 'execute it'",
+        dir="/a b",
+        more=["x", "y"],
+        none=None,
+    )
 
     assert job_script(script, given, ["dir", "more", "none", "unused", "env"]) == (
         "#!/bin/bash -l\n"
@@ -137,12 +145,7 @@ def test_the_whole_job_script() -> None:
         "more='x\ny'\n"
         "unset none\n"
         'cd "$dir"\n'
-        "load $more $none\n"
-        "# A scheduler that ends a job signals all its processes. The flow run's engine handles that and reports; "
-        "the process\n"
-        "# that supervises it must not die first, or nobody reports and the flow run stays Running.\n"
-        "trap '' TERM\n"
-        "exec prefect flow-run 'execute it'\n"
+        "load $more $none\n" + guarded("prefect flow-run 'execute it'", "pf-1")
     )
 
 

@@ -1,0 +1,83 @@
+"""The end of each job script: the shell that runs the flow run's command, and sees to it that nothing of it is left.
+
+`prefect flow-run execute` starts its engine in a session of its own. A scheduler that signals a job's first process,
+its process group or its session does not reach that, and the flow goes on when its job is long over. So the processes
+of a job are known by a mark in their environment, which they hand down:
+
+- TERM is passed on to all of them. Whether the scheduler has reached them itself, a canary in a session of its own
+  says: then nothing is passed on, because a flow that is told twice cannot report.
+- If this shell is killed, a reaper in a session of its own ends what is left: TERM, and KILL eight seconds later.
+
+Linux; elsewhere the process group is signalled. POSIX shell, with grep, setsid and sleep, as Debian and busybox have.
+"""
+
+from __future__ import annotations
+
+import shlex
+
+_GUARDED = r"""
+export GENERIC_WORKER_JOB=@KEY@
+if [ -r /proc/self/environ ] && command -v setsid >/dev/null && command -v grep >/dev/null; then
+  # Prints the processes of the job, but for one: job key, process id.
+  generic_worker_list='
+    for file in $(grep -lsF "GENERIC_WORKER_JOB=$1" /proc/[0-9]*/environ 2>/dev/null); do
+      pid=${file#/proc/}; pid=${pid%/environ}
+      [ "$pid" = "$2" ] || [ "$pid" = $$ ] || printf "%s " "$pid"
+    done'
+  setsid sleep 2147483647 >/dev/null 2>&1 </dev/null &
+  generic_worker_canary=$!
+  (
+    unset GENERIC_WORKER_JOB
+    exec setsid /bin/sh -c '
+      trap "" HUP INT TERM
+      born=
+      while read -r stat </proc/$3/stat; do
+        set -- "$1" "$2" "$3" ${stat##*) }
+        [ "$4" != Z ] && [ "${born:-${23}}" = "${23}" ] || break
+        born=${23}
+        sleep 1
+      done
+      tries=0
+      while pids=$(/bin/sh -c "$1" sh "$2" "$3"); [ "$pids" ]; do
+        [ $tries = 0 ] && kill -TERM $pids
+        [ $tries -ge 8 ] && kill -KILL $pids
+        tries=$((tries + 1))
+        sleep 1
+      done' reaper "$generic_worker_list" @KEY@ $$
+  ) >/dev/null 2>&1 </dev/null &
+  generic_worker_reaper=$!
+  generic_worker_term() {
+    trap '' TERM
+    sleep 1
+    generic_worker_pids=$(/bin/sh -c "$generic_worker_list" sh @KEY@ $$)
+    case " $generic_worker_pids" in
+      *" $generic_worker_canary "*) kill -TERM $generic_worker_pids 2>/dev/null || : ;;
+    esac
+    trap generic_worker_term TERM
+  }
+else
+  generic_worker_reaper=
+  generic_worker_term() { trap '' TERM; kill -TERM 0 || :; trap generic_worker_term TERM; }
+fi
+trap generic_worker_term TERM
+# The process that supervises the flow run must not die before its engine has reported, or the run stays Running.
+(trap '' TERM; exec @COMMAND@) </dev/null &
+generic_worker_child=$!
+while wait "$generic_worker_child"; generic_worker_code=$?; kill -0 "$generic_worker_child" 2>/dev/null; do :; done
+trap '' TERM
+if [ "$generic_worker_reaper" ]; then
+  { kill -KILL "$generic_worker_canary"; wait "$generic_worker_canary"; } 2>/dev/null || :
+  [ "$(/bin/sh -c "$generic_worker_list" sh @KEY@ $$)" ] || kill -KILL "$generic_worker_reaper" 2>/dev/null || :
+fi
+exit "$generic_worker_code"
+"""
+
+
+def guarded(command: str, key: str) -> str:
+    """The lines of a job script that run a command to its end.
+
+    Args:
+        command: The command, as words of a shell.
+        key: The job's key.
+    """
+    return _GUARDED.replace("@KEY@", shlex.quote(key)).replace("@COMMAND@", command)

@@ -1,0 +1,127 @@
+"""The guardian of a job, as real processes: what it passes on, and what it ends."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import pytest
+
+from generic_worker.language.guardian import guarded
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+SHELLS = [shell for shell in ("dash", "bash", "busybox") if shutil.which(shell)]
+NOTES_TERM = f"exec {sys.executable} {Path(__file__).parents[2] / 'fakes' / 'notes_term.py'}"
+"""In Python, as Prefect's engine is: a shell cannot trap what is ignored when it starts."""
+IGNORES_TERM = "trap '' TERM; echo >ready; while :; do sleep 1; done"
+
+
+def until(condition: Callable[[], object], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "not in time"
+        time.sleep(0.05)
+
+
+class Guarded:
+    """A job: a shell that runs the guardian, in a process group of its own."""
+
+    def __init__(self, shell: str, command: str, place: Path) -> None:
+        self.key, self.place = f"pf-{uuid4().hex}-abcdef", place
+        (place / "script").write_text(f"#!/bin/sh\n{guarded(command, self.key)}")
+        argv = [shell, "sh", "script"] if shell == "busybox" else [shell, "script"]
+        self.process = subprocess.Popen(argv, cwd=place, start_new_session=True, stderr=subprocess.PIPE, text=True)
+
+    def marked(self) -> list[int]:
+        """The processes of the job."""
+        found = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                if f"GENERIC_WORKER_JOB={self.key}".encode() in (folder / "environ").read_bytes():
+                    found.append(int(folder.name))
+            except OSError:
+                continue
+        return found
+
+    def is_ready(self) -> bool:
+        return (self.place / "ready").exists()
+
+    def told(self) -> str:
+        path = self.place / "told"
+        return path.read_text() if path.exists() else ""
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Path]:
+    yield tmp_path
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if (folder / "cwd").readlink() == tmp_path:
+                os.kill(int(folder.name), signal.SIGKILL)
+        except OSError:
+            continue
+
+
+def elsewhere(script: str) -> str:
+    """A command that runs a script in a session of its own, as Prefect runs its engine, and waits for it."""
+    return f'sh -c \'setsid sh -c "$1" & wait\' sh "{script}"'
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize(("command", "code"), [("true", 0), ("sh -c 'exit 3'", 3), ("sh -c 'kill -9 $$'", 137)])
+def test_the_commands_exit_code_is_the_jobs(shell: str, command: str, code: int, place: Path) -> None:
+    job = Guarded(shell, command, place)
+
+    assert job.process.wait(20) == code
+    until(lambda: not job.marked())
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_term_for_the_first_process_alone_reaches_all(shell: str, place: Path) -> None:
+    job = Guarded(shell, elsewhere(NOTES_TERM), place)
+    until(job.is_ready)
+    job.process.terminate()
+
+    until(lambda: job.told() == "TERM\n")
+    assert job.process.poll() is None
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_term_that_has_reached_all_is_not_passed_on_a_second_time(shell: str, place: Path) -> None:
+    job = Guarded(shell, elsewhere(NOTES_TERM), place)
+    until(job.is_ready)
+    for process in [*job.marked(), job.process.pid]:
+        os.kill(process, signal.SIGTERM)
+    until(job.told)
+    time.sleep(3)  # it would be passed on after one
+
+    assert job.told() == "TERM\n"
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_nothing_of_a_job_is_left_when_its_session_was_killed(shell: str, place: Path) -> None:
+    job = Guarded(shell, elsewhere(IGNORES_TERM), place)
+    until(job.is_ready)
+    os.killpg(job.process.pid, signal.SIGKILL)
+    job.process.wait(5)
+
+    assert job.marked()
+    until(lambda: not job.marked(), 30)
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_what_a_job_that_has_ended_leaves_behind_is_ended(shell: str, place: Path) -> None:
+    leaves = "sh -c 'setsid sh -c \"$1\" & until [ -e ready ]; do sleep 0.1; done; exit 4' sh"
+    job = Guarded(shell, f'{leaves} "{IGNORES_TERM}"', place)
+
+    assert job.process.wait(20) == 4
+    until(lambda: not job.marked(), 30)
