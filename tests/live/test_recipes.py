@@ -609,7 +609,7 @@ time.sleep(300)
 """
 
 
-@on(["pbs"])
+@on(["pbs", "process", "slurm", "ssh", "systemd", "task-spooler"])
 def test_processes_in_sessions_of_their_own_may_end_themselves_and_end_with_their_job(site):
     words, pid = site.tmp / "words", site.tmp / "pid"
     programs = shlex.join([PYTHON, "-c", ORDERLY, str(words)]), shlex.join([PYTHON, "-c", STUBBORN, str(pid)])
