@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import re
 import sys
-from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,7 +19,7 @@ from generic_worker.cli import new_pack, reports
 from generic_worker.errors import GenericWorkerError, RecipeError
 from generic_worker.jobs.preflight import missing_programs
 from generic_worker.language.json_schema import language_schema
-from generic_worker.library import examples, recipe_warnings
+from generic_worker.library import examples
 from generic_worker.library.loading import example, found_recipes, load, locate
 from generic_worker.library.template import base_job_template, checked_variables
 
@@ -67,6 +66,11 @@ def _located(reference: str) -> Path:
     try:
         return locate(reference)
     except RecipeError as error:
+        if "/" not in reference and Path(reference).exists():  # no name: a file with whatever suffix
+            try:
+                return locate(f"./{reference}")
+            except RecipeError as other:
+                raise CallError(str(other).removeprefix("./")) from None
         raise CallError(str(error)) from None
 
 
@@ -86,8 +90,9 @@ def load_recipe(reference: str) -> Loaded:
     """
     if reference == STDIN:
         return load(f"{_standard_input()}\n", STDIN)
-    path = _located(reference)
-    return load(reference if "/" in reference else str(path))
+    path = str(_located(reference))
+    path = reference if "/" in reference else path
+    return load(path if "/" in path else f"./{path}")
 
 
 @app.command(name="list")
@@ -106,35 +111,6 @@ def show(recipe: Reference, /, *, as_json: Json = False) -> None:
         print_text(
             _standard_input() if recipe == STDIN else _located(recipe).read_text(encoding="utf-8", errors="replace")
         )
-
-
-@app.command
-def check(*recipes: Reference) -> int:
-    """Find what is wrong with recipes, and whether their examples hold. Nothing is run, nothing is connected to."""
-    if not recipes:
-        raise CallError("check: name a recipe, or give the path of one.")
-    return max([_check(recipe) for recipe in recipes])
-
-
-def _check(reference: str) -> int:
-    try:
-        loaded = load_recipe(reference)
-    except CallError as error:
-        say(str(error))
-        return WRONG_CALL
-    except RecipeError as error:
-        print_text(str(error))
-        return WRONG_RECIPE
-    wrong, doubtful = examples.problems(loaded), recipe_warnings.warnings(loaded.source, loaded.recipe)
-    marked = [replace(problem, message=f"warning: {problem.message}") for problem in doubtful]
-    for problem in sorted([*wrong, *marked]):
-        print_text(str(problem))
-    if wrong:
-        return WRONG_RECIPE
-    count = len(loaded.recipe.examples)
-    held = "it has no examples" if not count else "1 example holds" if count == 1 else f"{count} examples hold"
-    print_text(f"{loaded.source.name}: OK, {held}.")
-    return OK
 
 
 @app.command

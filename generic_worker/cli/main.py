@@ -15,10 +15,10 @@ import traceback
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
-from cyclopts import CycloptsError
+from cyclopts import CycloptsError, UnusedCliTokensError
 
 from generic_worker import __version__
-from generic_worker.cli import pool  # noqa: F401 - its commands are the command's
+from generic_worker.cli import checking, pool  # noqa: F401 - its commands are the command's
 from generic_worker.cli.app import OK, STDIN, WRONG_CALL, WRONG_RECIPE, CallError, app, say
 from generic_worker.errors import RecipeError, VariableError
 
@@ -30,6 +30,10 @@ DEFECT, INTERRUPTED, UNREAD = 3, 130, 141
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command and exit."""
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: PTH123, SIM115 - `2>&-`: nobody wants the messages
+    if sys.stdout is None:
+        say("Standard output is closed: there is nowhere to print.")
+        sys.exit(WRONG_CALL)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # what a terminal cannot show is no reason to fail
             stream.reconfigure(errors="backslashreplace")
@@ -45,6 +49,10 @@ def run(arguments: Sequence[str]) -> int:
     except BrokenPipeError:  # `generic-worker schema | head`: nobody reads any more
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return UNREAD
+    except OSError as error:  # a full disk, where the results go
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        say(f"{error.filename or 'Standard output'}: {error.strerror}.")
+        return WRONG_CALL
     except Exception:  # noqa: BLE001 - whatever it is, it is a defect of ours
         traceback.print_exc()
         say(f"This is a defect of prefect-generic-worker. Report it with the lines above and: {_versions()}.")
@@ -54,7 +62,13 @@ def run(arguments: Sequence[str]) -> int:
 def _run(arguments: Sequence[str]) -> int:
     try:
         tokens = [STDIN if argument == "-" else argument for argument in arguments]
+        if tokens[:1] == ["help"]:
+            tokens = [*tokens[1:], "--help"]
         command, bound, _ = app.parse_args(tokens, exit_on_error=False, print_error=False)
+    except UnusedCliTokensError as error:
+        said = " ".join(error.unused_tokens or [])
+        say(f"There is nothing that {said!r} could mean here. See: generic-worker --help")
+        return WRONG_CALL
     except CycloptsError as error:
         said = re.sub(r"\s*Available commands: .*", "", str(error), flags=re.DOTALL)
         say(f"{said.rstrip('.?')}{'?' if said.endswith('?') else '.'} See: generic-worker --help")
@@ -67,9 +81,9 @@ def _run(arguments: Sequence[str]) -> int:
     except RecipeError as error:
         say(str(error))
         return WRONG_RECIPE
-    except BrokenPipeError:
-        raise
     except OSError as error:
+        if error.filename is None:
+            raise
         say(f"{error.filename}: {error.strerror}.")
         return WRONG_CALL
     sys.stdout.flush()

@@ -95,7 +95,9 @@ def locate(reference: str, beside: Path | None = None) -> Path:
     """
     if _is_path(reference):
         path = (beside or Path()) / Path(reference).expanduser()
-        if path.is_file():
+        if path.is_dir():
+            raise RecipeError([Problem(reference, 0, 0, "", "It is a directory. Write the path of a recipe's file.")])
+        if path.exists():  # a pipe too
             return path
         raise RecipeError([Problem(reference, 0, 0, "", "There is no such file.")])
     found = next(_named(reference, beside), None)

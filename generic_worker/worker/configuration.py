@@ -88,6 +88,9 @@ def _filled(text: str, values: dict[str, Any]) -> str:
     return _PLACEHOLDER_RE.sub(value, text)
 
 
+NO_RECIPE = "the base job template has no recipe. Make one with: generic-worker template RECIPE"
+
+
 class GenericWorkerVariables(BaseVariables):
     """The variables that every pool of this worker has, whatever its recipe."""
 
@@ -118,7 +121,7 @@ class GenericWorkerJobConfiguration(BaseJobConfiguration):
     @classmethod
     def _not_empty(cls, value: dict[str, Any] | str) -> dict[str, Any] | str:
         if not value:
-            raise ValueError("the base job template has no recipe. Make one with: generic-worker template RECIPE")
+            raise ValueError(NO_RECIPE)
         return value
 
     def model_post_init(self, context: Any, /) -> None:  # noqa: ANN401
@@ -140,8 +143,10 @@ class GenericWorkerJobConfiguration(BaseJobConfiguration):
 
         Raises:
             VariableError: A deployment chose a recipe by something other than a name. A recipe is code, and belongs to
-                the pool's owner.
+                the pool's owner. Or the template has none: the default is for pools that were made without a template.
         """
+        if not base_job_template["job_configuration"].get("recipe"):
+            raise VariableError(f"recipe: {NO_RECIPE}.")
         template, given = _with_environment_apart(base_job_template, values)
         configuration: Self = await super().from_template_and_values(template, given, client=client)
         form = base_job_template["variables"].get("properties", {})

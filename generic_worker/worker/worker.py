@@ -11,7 +11,7 @@ from prefect.exceptions import InfrastructureNotAvailable, InfrastructureNotFoun
 from prefect.workers.base import BaseWorker, BaseWorkerResult
 
 from generic_worker.commands.runner import CommandRunner
-from generic_worker.errors import GenericWorkerError
+from generic_worker.errors import GenericWorkerError, VariableError
 from generic_worker.job import JobReference, JobState
 from generic_worker.jobs import clock
 from generic_worker.jobs.driver import Driver
@@ -22,7 +22,7 @@ from generic_worker.jobs.watcher import Watcher
 from generic_worker.library.loading import load
 from generic_worker.library.template import base_job_template
 from generic_worker.worker.assignments import Assignment, Assignments
-from generic_worker.worker.configuration import GenericWorkerJobConfiguration, GenericWorkerVariables
+from generic_worker.worker.configuration import NO_RECIPE, GenericWorkerJobConfiguration, GenericWorkerVariables
 from generic_worker.worker.housekeeping import Housekeeping
 from generic_worker.worker.readiness import tell_readiness
 from generic_worker.worker.recovery import Recovery
@@ -150,7 +150,9 @@ class GenericWorker(Safeguards, BaseWorker[GenericWorkerJobConfiguration, Generi
             return
         self._checked_recipe, self._checked_at = written, clock.now()
         try:
-            recipe = load(written or {}).recipe
+            if not written:
+                raise VariableError(f"recipe: {NO_RECIPE}.")
+            recipe = load(written).recipe
             problems = await preflight(recipe, CommandRunner())
         except GenericWorkerError as error:
             problems = [] if isinstance(written, str) and "{{" in written else [str(error)]

@@ -89,3 +89,45 @@ def test_check_imports_no_prefect_and_opens_no_connection(folder):
 
     assert done.stderr == ""
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_file_is_read_whatever_its_suffix_is_and_through_a_pipe_and_a_directory_is_called_one(folder, call):
+    text = (folder / "sample.yaml").read_text()
+    (folder / "sample.txt").write_text(text)
+    (folder / "bare").write_text(text)
+    (folder / "place").mkdir()
+    piped = subprocess.run(
+        ["bash", "-c", f"{sys.executable} -m generic_worker.cli check <(cat sample.yaml)"],
+        capture_output=True, text=True, check=False, timeout=60, env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
+    )  # fmt: skip
+
+    assert call("check", "sample.txt") == (0, "sample.txt: OK, it has no examples.\n", "")
+    assert call("check", "bare") == (0, "bare: OK, it has no examples.\n", "")
+    assert (piped.returncode, piped.stderr) == (0, "")
+    assert piped.stdout.endswith(": OK, it has no examples.\n")
+    for name in ("place", "./place"):
+        assert call("check", name) == (2, "", f"{name}: It is a directory. Write the path of a recipe's file.\n")
+
+
+def test_a_full_disk_and_closed_streams_are_no_defects(folder):
+    def shell(redirection):
+        command = f"{sys.executable} -m generic_worker.cli schema {redirection}"
+        environment = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
+        done = subprocess.run(
+            ["bash", "-c", command], capture_output=True, text=True, check=False, timeout=60, env=environment
+        )
+        return done.returncode, done.stderr
+
+    assert shell(">/dev/full") == (2, "Standard output: No space left on device.\n")
+    assert shell(">&-") == (2, "Standard output is closed: there is nowhere to print.\n")
+    assert shell(">/dev/null 2>&-") == (0, "")
+
+
+def test_help_is_a_word_too_and_what_has_no_meaning_is_told_in_words(call):
+    assert call("help") == call("--help")
+    assert call("help", "check") == call("check", "--help")
+    assert call("list", "everything") == (
+        2,
+        "",
+        "There is nothing that 'everything' could mean here. See: generic-worker --help\n",
+    )

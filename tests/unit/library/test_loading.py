@@ -92,7 +92,7 @@ def test_a_file_that_is_not_there_or_not_text_is_told(folder: Path) -> None:
     (folder / "a.yaml").mkdir()
 
     assert problems("none.yaml") == ["none.yaml: There is no such file."]
-    assert problems("a.yaml") == ["a.yaml: There is no such file."]
+    assert problems("a.yaml") == ["a.yaml: It is a directory. Write the path of a recipe's file."]
     assert problems("latin.yaml") == ["latin.yaml: It is not UTF-8 text: invalid continuation byte."]
 
 

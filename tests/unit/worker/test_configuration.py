@@ -134,6 +134,18 @@ def test_a_pools_template_gives_a_deployments_values_to_the_recipe():
     assert configuration.env == {"A": "1"}
 
 
+def test_a_template_that_has_lost_its_recipe_is_refused_and_no_other_recipe_taken():
+    template = base_job_template(load(RECIPE))
+    del template["job_configuration"]["recipe"]
+
+    with pytest.raises(VariableError) as caught:
+        run_resolved(template, {})
+
+    assert str(caught.value) == (
+        "recipe: the base job template has no recipe. Make one with: generic-worker template RECIPE."
+    )
+
+
 def test_a_pools_owner_may_hard_code_mix_and_leave_out_variables():
     template = base_job_template(load(RECIPE))
     template["job_configuration"]["variables"] = {"queue": "{{ kind }}", "cpus": 8}
