@@ -4,12 +4,19 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from prefect import flow
 
+import generic_worker
+from generic_worker import generic
 from generic_worker.library.loading import load
 from generic_worker.library.template import base_job_template
+from generic_worker.worker import background
 
+PACKAGE = str(Path(generic_worker.__file__).parents[1])
+"""Where this package is: a checkout, perhaps."""
 SECRET = "two lines\nof a s3cret"
 
 
@@ -23,7 +30,7 @@ def dockerd(backends):
 def pool(server, dockerd, make_pool):
     """A pool whose containers have this host's programs, this Python, and Prefect."""
     shared = [f"/{name}" for name in ("usr", "lib", "lib64", "bin", "etc")]
-    shared += [path for path in dict.fromkeys((sys.base_prefix, sys.prefix)) if not path.startswith("/usr")]
+    shared += [path for path in dict.fromkeys((sys.base_prefix, sys.prefix, PACKAGE)) if not path.startswith("/usr")]
     template = base_job_template(load("docker"))
     template["job_configuration"]["variables"] |= {
         "image": "hostfs",
@@ -77,3 +84,21 @@ def test_flow_runs_complete_fail_and_are_cancelled_in_containers_that_are_remove
         pool.cancel(cancelled)
         assert pool.ended(cancelled).name == "Cancelled"
         until(lambda: containers(dockerd) == "", 30)
+
+
+@flow
+def add(x, y):
+    """Add two numbers in a container."""
+    return x + y
+
+
+def test_a_flow_that_is_called_runs_in_a_container_and_its_result_comes_back(pool, dockerd, server, monkeypatch):
+    for name, value in dockerd.items():
+        monkeypatch.setenv(name, value)
+    pool.store_in(server.home / "bundles")
+    in_a_container = generic(work_pool=pool.name, launcher={"execution": [sys.executable]})(add)
+
+    assert in_a_container(40, y=2) == 42
+    background._end()
+    (run,) = [run for run in pool.runs() if run.deployment_id is None]
+    assert run.infrastructure_pid.startswith("docker://")
