@@ -1,7 +1,7 @@
 """What becomes of a job that Prefect wants ended and that this worker does not watch."""
 
 import logging
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from prefect.client.schemas.objects import FlowRun
@@ -14,8 +14,8 @@ from generic_worker.jobs.watcher import Watcher
 from generic_worker.worker.configuration import GenericWorkerJobConfiguration
 from generic_worker.worker.unwatched_jobs import end_unwatched_job
 
-RUN = uuid4()
-KEY, OTHER = f"pf-{RUN.hex}-a", f"pf-{uuid4().hex}-b"
+RUN = UUID(int=7)  # the same in every process, or two of them would not have the same tests
+KEY, OTHER = f"pf-{RUN.hex}-a", f"pf-{UUID(int=8).hex}-b"
 LOG = logging.getLogger("test.strangers")
 LISTING = {"run": 'cd "$place"; cat list', "output": {"columns": ["id", "state", "key"], "separator": "|"}}
 RECIPE = {
