@@ -17,7 +17,7 @@ from generic_worker.commands.masking import marked, refuse_secrets, texts_in
 from generic_worker.commands.programs import Command
 from generic_worker.commands.shared_files import shared_paths
 from generic_worker.errors import VariableError
-from generic_worker.language.environment import checked_names
+from generic_worker.language.environment import checked_labels, checked_names
 from generic_worker.language.job_script import assignment, job_script, shell_names, shell_value
 from generic_worker.language.structures import names_in, render_document, render_structure, render_words, texts
 
@@ -80,6 +80,7 @@ def job_values(recipe: Recipe, variables: Mapping[str, Any], job: Mapping[str, A
     """
     refuse_unfit(job)
     checked_names(job["env"])
+    checked_labels(job["labels"])
     job_dir = jobs_directory(recipe) / job["job_key"]
     files = {f"file_{name}": str(job_dir / name) for name in recipe.files if name not in recipe.shared_files}
     return {**host_values(recipe, variables), "job_dir": str(job_dir), **files, **job}

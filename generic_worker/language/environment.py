@@ -42,6 +42,25 @@ exec "$@"
 """What puts the values back. A piece begins with `+` when it goes on in the next one, and with `.` when it does not."""
 
 
+LABEL_PATTERN = r"^(?!(prefect-)?generic-worker)[^\x00-\x1f\x7f=,]+$(?!\n)"
+"""What names of a job's labels may be. Those by which the worker knows its jobs are its own."""
+_LABEL_RE = re.compile(LABEL_PATTERN, re.IGNORECASE)
+
+
+def checked_labels(labels: Mapping[str, Any]) -> None:
+    """Refuse what is no name of a label, or one of those by which the worker knows its jobs.
+
+    Raises:
+        VariableError: With the name.
+    """
+    for name in labels:
+        if not _LABEL_RE.search(name):
+            raise VariableError(
+                f"labels: {name!r} cannot be the name of a label. It may not begin with generic-worker or "
+                "prefect-generic-worker, nor hold '=', ',' or control characters."
+            )
+
+
 def checked_names(env: Mapping[str, Any]) -> None:
     """Refuse what is no name of a variable: in a file it could be another line, or a name without a value.
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import jsonschema
 
 from generic_worker.errors import VariableError
-from generic_worker.language.environment import NAME_PATTERN
+from generic_worker.language.environment import LABEL_PATTERN, NAME_PATTERN
 
 if TYPE_CHECKING:
     from generic_worker.language.recipe import Recipe
@@ -37,6 +37,7 @@ COMMON: dict[str, dict[str, Any]] = {  # what every pool has, whatever its recip
         "title": "Labels",
         "type": "object",
         "default": {},
+        "propertyNames": {"pattern": LABEL_PATTERN},
         "additionalProperties": {"type": "string"},
         "description": "Labels of the job, where the infrastructure has labels.",
     },
