@@ -17,7 +17,7 @@ from generic_worker.commands.masking import marked, refuse_secrets, texts_in
 from generic_worker.commands.programs import Command
 from generic_worker.commands.shared_files import shared_paths
 from generic_worker.errors import VariableError
-from generic_worker.language.environment import checked_labels, checked_names
+from generic_worker.language.environment import MARKS, checked_labels, checked_names
 from generic_worker.language.job_script import assignment, job_script, shell_names, shell_value
 from generic_worker.language.structures import names_in, render_document, render_structure, render_words, texts
 
@@ -78,6 +78,7 @@ def job_values(recipe: Recipe, variables: Mapping[str, Any], job: Mapping[str, A
     Raises:
         VariableError: A value cannot be passed to any program.
     """
+    job = {**job, "env": {name: value for name, value in job["env"].items() if name not in MARKS}}
     refuse_unfit(job)
     checked_names(job["env"])
     checked_labels(job["labels"])

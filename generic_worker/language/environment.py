@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 NOT_FOR_SHELLS = frozenset({"BASHOPTS", "BASH_VERSINFO", "EUID", "OPTIND", "PPID", "SHELLOPTS", "UID"})
 """Variables that some shell refuses to set, and may end because of it. Another program has to set them."""
+MARKS = frozenset({"GENERIC_WORKER_JOB", "GENERIC_WORKER_QUEUED"})
+"""Variables by which recipes find a job's processes. A flow that hands on its whole environment does not mean them."""
 NAME_PATTERN = r"^[A-Za-z_][A-Za-z0-9_.-]*$(?!\n)"
 """What names of a job's variables may be, for Python and for JSON Schema, in which `$` is the very end already."""
 _NAME_RE = re.compile(NAME_PATTERN)

@@ -72,3 +72,47 @@ def test_it_goes_with_everything_in_it_and_may_be_gone_already(tmp_path, values)
     remove_directory(values)
 
     assert list((tmp_path / "jobs").iterdir()) == []
+
+
+def test_every_level_is_private_also_one_that_was_there(tmp_path, values):
+    state = tmp_path / "state"
+    folder = state / "prefect-generic-worker" / "host" / "test" / "pf-1"
+    (state / "prefect-generic-worker" / "host").mkdir(parents=True)
+    (state / "prefect-generic-worker").chmod(0o777)
+    prepare_directory(load(RECIPE).recipe, values | {"job_dir": str(folder)})
+
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (folder, *folder.parents[:3])] == 4 * [0o700]
+    assert stat.S_IMODE(state.stat().st_mode) != 0o700
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory to somebody else")
+def test_a_directory_that_is_somebody_elses_is_refused(tmp_path, values):
+    folder = tmp_path / "jobs" / "pf-1"
+    folder.mkdir(parents=True)
+    os.chown(folder, 12345, 12345)
+
+    with pytest.raises(CommandError) as caught:
+        prepare_directory(load(RECIPE).recipe, values)
+
+    assert str(caught.value) == f"the directory {folder} is not the worker's own: it is a link, or another user's."
+    assert not list(folder.iterdir())
+
+
+@pytest.mark.parametrize("name", ["", "note"])
+def test_a_link_is_not_followed(tmp_path, values, name):
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    (victim / "file").write_text("as it was")
+    folder = tmp_path / "jobs" / "pf-1"
+    folder.parent.mkdir()
+    if name:
+        folder.mkdir()
+        (folder / name).symlink_to(victim / "file")
+        prepare_directory(load(RECIPE).recipe, values)
+    else:
+        folder.symlink_to(victim)
+        with pytest.raises(CommandError):
+            prepare_directory(load(RECIPE).recipe, values)
+
+    assert [path.name for path in victim.iterdir()] == ["file"]
+    assert (victim / "file").read_text() == "as it was"
