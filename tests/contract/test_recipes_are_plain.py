@@ -28,9 +28,11 @@ LONGEST = 175
 
 FEW_USERS = {
     "field.default": "a Job without any condition waits for its pod, in Kubernetes",
-    "field.path": "the same",
     "field.regex": "docker ps prints its exit codes in a sentence of its JSON: Exited (3) 4 seconds ago",
     "filter.without": "an API key that is in a secret is not in the environment, in ECS",
+    "output.id_": "a tool that knows its jobs by our key alone",
+    "own.empty": "a tool that calls an empty list an error",
+    "policy.absent": "a tool that forgets its jobs at their end",
     "output.from_": "systemd-run and at print the id on standard error",
     "policy.commands": "a site's choice",
     "policy.find_for": "a site's choice",
