@@ -10,59 +10,21 @@ from __future__ import annotations
 
 import json
 import sys
-import threading
-import time
 import urllib.parse
 import uuid
 from typing import Any, ClassVar
 
-from cloud import Container, Request, Response, Service, serve
+from cloud import Request, Response, Run, Service, serve
 
 ACCOUNT = "arn:aws:{}:us-east-1:123456789012"
 LONGEST_OVERRIDES = 8192
 MANY = 100
 
 
-class Run:
-    """A container that waits, runs, and may be told to stop: what a task and a Batch job have in common."""
-
-    def __init__(self, override: dict[str, Any], settings: dict[str, Any]) -> None:
-        self._command = override.get("command") or ["true"]
-        self._env = {entry["name"]: entry["value"] for entry in override.get("environment", [])}
-        self._settings = settings
-        self.born = time.monotonic()
-        self.container: Container | None = None
-        self.failure = ""
-        self.stopped = ""
-        timer = threading.Timer(settings["pending"], self._start)
-        timer.daemon = True
-        timer.start()
-
-    def _start(self) -> None:
-        if not self.stopped:
-            try:
-                self.container = Container(self._command, self._env)
-            except OSError as error:
-                self.failure = f"CannotStartContainerError: {error}"
-
-    def stop(self, reason: str) -> None:
-        """End it, unless it has ended."""
-        if not self.ended and not self.stopped:
-            self.stopped = reason
-            if self.container:
-                self.container.end(self._settings["grace"])
-
-    @property
-    def ended(self) -> bool:
-        if self.container is None:
-            return bool(self.failure or self.stopped)
-        return self.container.code is not None
-
-    @property
-    def code(self) -> int | None:
-        """Its exit code as AWS shows it; None when it never ran, or runs."""
-        code = self.container.code if self.container else None
-        return 128 - code if code is not None and code < 0 else code
+def _what_runs(override: dict[str, Any]) -> tuple[list[str], dict[str, str]]:
+    """The command and the environment that a request gives a container."""
+    env = {entry["name"]: entry["value"] for entry in override.get("environment", [])}
+    return override.get("command") or ["true"], env
 
 
 class Task(Run):
@@ -70,7 +32,7 @@ class Task(Run):
 
     def __init__(self, body: dict[str, Any], settings: dict[str, Any]) -> None:
         override = body["overrides"]["containerOverrides"][0]
-        super().__init__(override, settings)
+        super().__init__(*_what_runs(override), settings)
         self.body, self.name = body, override["name"]
         self.id = f"{ACCOUNT.format('ecs')}:task/{body.get('cluster', 'default')}/{uuid.uuid4().hex}"
 
@@ -98,7 +60,7 @@ class BatchJob(Run):
     """A job of AWS Batch."""
 
     def __init__(self, body: dict[str, Any], settings: dict[str, Any]) -> None:
-        super().__init__(body["containerOverrides"], settings)
+        super().__init__(*_what_runs(body["containerOverrides"]), settings)
         self.body, self.id = body, str(uuid.uuid4())
 
     def show(self) -> dict[str, Any]:

@@ -146,6 +146,45 @@ class Container:
             os.killpg(self._process.pid, number)
 
 
+class Run:
+    """A container that waits, runs, and may be told to stop: as tasks, jobs and executions do."""
+
+    def __init__(self, command: list[str], env: dict[str, str], settings: dict[str, Any]) -> None:
+        self._command, self._env, self._settings = command, env, settings
+        self.container: Container | None = None
+        self.failure = ""
+        self.stopped = ""
+        timer = threading.Timer(settings["pending"], self._start)
+        timer.daemon = True
+        timer.start()
+
+    def _start(self) -> None:
+        if not self.stopped:
+            try:
+                self.container = Container(self._command, self._env)
+            except OSError as error:
+                self.failure = f"CannotStartContainerError: {error}"
+
+    def stop(self, reason: str) -> None:
+        """End it, unless it has ended."""
+        if not self.ended and not self.stopped:
+            self.stopped = reason
+            if self.container:
+                self.container.end(self._settings["grace"])
+
+    @property
+    def ended(self) -> bool:
+        if self.container is None:
+            return bool(self.failure or self.stopped)
+        return self.container.code is not None
+
+    @property
+    def code(self) -> int | None:
+        """Its exit code as clouds show it; None when it never ran, or runs."""
+        code = self.container.code if self.container else None
+        return 128 - code if code is not None and code < 0 else code
+
+
 def now() -> str:
     """The time, as cloud APIs write it."""
     return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
