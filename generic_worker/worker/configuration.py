@@ -22,6 +22,7 @@ from generic_worker.library.template import checked_variables, placeholder
 from generic_worker.worker.flow_runs import job_key, patiently
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from uuid import UUID
 
     from prefect.client.orchestration import PrefectClient
@@ -89,6 +90,18 @@ def _filled(text: str, values: dict[str, Any]) -> str:
 
 
 NO_RECIPE = "the base job template has no recipe. Make one with: generic-worker template RECIPE"
+
+
+def pool_variables(base_job_template: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of recipe variables that a pool's template gives by itself: hard-coded ones, and the form's defaults.
+
+    A credentials block is left out: it is a reference until a flow run is prepared.
+    """
+    properties = base_job_template.get("variables", {}).get("properties", {})
+    defaults = {name: schema["default"] for name, schema in properties.items() if "default" in schema}
+    written = base_job_template["job_configuration"].get("variables") or {}
+    values = apply_values(written, defaults, remove_notset=True)
+    return {name: value for name, value in values.items() if not (isinstance(value, dict) and "$ref" in value)}
 
 
 class GenericWorkerVariables(BaseVariables):

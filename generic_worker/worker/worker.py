@@ -22,7 +22,12 @@ from generic_worker.jobs.watcher import Watcher
 from generic_worker.library.loading import load
 from generic_worker.library.template import base_job_template
 from generic_worker.worker.assignments import Assignment, Assignments
-from generic_worker.worker.configuration import NO_RECIPE, GenericWorkerJobConfiguration, GenericWorkerVariables
+from generic_worker.worker.configuration import (
+    NO_RECIPE,
+    GenericWorkerJobConfiguration,
+    GenericWorkerVariables,
+    pool_variables,
+)
 from generic_worker.worker.housekeeping import Housekeeping
 from generic_worker.worker.readiness import tell_readiness
 from generic_worker.worker.recovery import Recovery
@@ -67,7 +72,7 @@ class GenericWorker(Safeguards, BaseWorker[GenericWorkerJobConfiguration, Generi
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - whatever Prefect passes
         super().__init__(*args, **kwargs)
         self._drivers: dict[int, Driver] = {}
-        self._checked_recipe: object = None
+        self._checked: object = None
         self._checked_at = -_SAY_AGAIN
         self._watcher = Watcher(self._logger)
         self._assignments = Assignments(self, self._watcher)
@@ -145,15 +150,17 @@ class GenericWorker(Safeguards, BaseWorker[GenericWorkerJobConfiguration, Generi
         """Say what is wrong with the pool's recipe as soon as this worker sees it, before the first run needs it."""
         if self._work_pool is None:  # the API was down when this worker started
             return
-        written = self._work_pool.base_job_template["job_configuration"].get("recipe")
-        if written == self._checked_recipe and clock.now() - self._checked_at < _SAY_AGAIN:
+        template = self._work_pool.base_job_template
+        written = template["job_configuration"].get("recipe")
+        checked = written, pool_variables(template)
+        if checked == self._checked and clock.now() - self._checked_at < _SAY_AGAIN:
             return
-        self._checked_recipe, self._checked_at = written, clock.now()
+        self._checked, self._checked_at = checked, clock.now()
         try:
             if not written:
                 raise VariableError(f"recipe: {NO_RECIPE}.")
             recipe = load(written).recipe
-            problems = await preflight(recipe, CommandRunner())
+            problems = await preflight(recipe, CommandRunner(), checked[1])
         except GenericWorkerError as error:
             problems = [] if isinstance(written, str) and "{{" in written else [str(error)]
         if problems:

@@ -130,6 +130,7 @@ BACKENDS = {
         forgets=True,
         many=5,
     ),
+    "google-cloud-run": Backend("gcloud", unknown="pf-unknown-r", down={"CLOUDSDK_PROXY_PORT": "1"}, many=5),
     "aws-ecs": Backend(
         "aws",
         {"cluster": "tests", "task_definition": "tests", "subnets": ["subnet-1"], "log_group": "tests"},

@@ -31,6 +31,7 @@ SITES = {
         ["cluster=tests", "task_definition=tests", 'subnets=["subnet-1"]', "log_group=tests"],
         [],
     ),
+    "google-cloud-run": ("google-cloud-run", "gcloud", [], []),
     "aws-batch": ("aws-batch", "aws", ["queue=tests", "definition=tests"], []),
     "azure-container-instances": ("azure-container-instances", "azure", ["resource_group=tests"], []),
 }

@@ -18,6 +18,7 @@ from generic_worker.worker.configuration import (
     GenericWorkerJobConfiguration,
     GenericWorkerVariables,
     checked_variables,
+    pool_variables,
 )
 
 RECIPE = {
@@ -183,3 +184,34 @@ def test_the_form_has_the_same_common_variables_as_the_variables_class():
 
     assert common <= set(template["variables"]["properties"])
     assert common | {"recipe", "variables"} == set(template["job_configuration"])
+
+
+def test_what_a_pool_gives_by_itself_is_what_is_hard_coded_and_the_defaults_of_its_form():
+    template = {
+        "job_configuration": {
+            "recipe": "process",
+            "variables": {
+                "namespace": "{{ namespace }}",
+                "context": "of-the-owner",
+                "image": "registry.example/{{ image }}",
+                "queue": "{{ queue }}",
+                "aws": "{{ aws }}",
+            },
+        },
+        "variables": {
+            "properties": {
+                "namespace": {"type": "string", "default": "flows"},
+                "image": {"type": "string", "default": "flow:3"},
+                "queue": {"type": "string"},
+                "aws": {"default": {"$ref": {"block_document_id": "1"}}},
+            }
+        },
+    }
+
+    assert pool_variables(template) == {
+        "namespace": "flows", "context": "of-the-owner", "image": "registry.example/flow:3",
+    }  # fmt: skip
+
+
+def test_a_template_of_an_older_make_gives_none():
+    assert pool_variables({"job_configuration": {"recipe": "process"}, "variables": {}}) == {}
