@@ -120,6 +120,7 @@ def test_the_environment_is_in_no_file_of_gclouds(google):
 
 def test_the_service_account_of_a_credentials_block_is_used_by_all_commands(google, monkeypatch, tmp_path):
     monkeypatch.delenv("CLOUDSDK_AUTH_ACCESS_TOKEN_FILE")
+    monkeypatch.setenv("CLOUDSDK_AUTH_TOKEN_HOST", "http://oauth2.test/token")
     google.fake.settings(email="flows@p.iam.gserviceaccount.com")
     key = Path(os.environ["GENERIC_WORKER_TEST_KEY"]).read_text()
     account = {
@@ -128,7 +129,6 @@ def test_the_service_account_of_a_credentials_block_is_used_by_all_commands(goog
         "private_key_id": "1",
         "private_key": key,
         "client_id": "1",
-        "token_uri": "http://oauth2.test/token",
     }
     job = google.submitted("true", gcp={"service_account_info": account})
 
