@@ -163,7 +163,8 @@ class CloudRun(Service):
             for one in [one for one in self.executions.values() if one.job == name]:
                 one.run.stop("deleted")
                 del self.executions[one.name]
-            return Response(body=self.jobs.pop(name))
+            del self.jobs[name]
+            return Response(body={"kind": "Status", "status": "Success", "details": {"name": name, "kind": "Job"}})
         return Response(body=self._put(name, request.body) if request.method == "PUT" else job)
 
     def _put(self, name: str, body: dict[str, Any]) -> dict[str, Any]:
