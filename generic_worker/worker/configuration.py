@@ -80,6 +80,17 @@ def _with_environment_apart(
     return template, {**rest, "env": env}
 
 
+def _refuse_other_than_names(base_job_template: dict[str, Any], values: dict[str, Any]) -> None:
+    """Refuse what a deployment has put where a recipe is named, before anything reads it: a path would be opened."""
+    written = base_job_template["job_configuration"]["recipe"]
+    named = written.get("extends") if isinstance(written, dict) else written
+    if isinstance(named, str) and "{{" in named:
+        properties = base_job_template["variables"].get("properties", {})
+        defaults = {name: schema["default"] for name, schema in properties.items() if "default" in schema}
+        if not is_name(apply_values(named, defaults | values)):
+            raise VariableError("recipe: a deployment can choose a recipe by its name only.")
+
+
 def _filled(text: str, values: dict[str, Any]) -> str:
     """A text with the values that its placeholders name. It is read once: what is filled in is no placeholder."""
 
@@ -160,13 +171,11 @@ class GenericWorkerJobConfiguration(BaseJobConfiguration):
         """
         if not base_job_template["job_configuration"].get("recipe"):
             raise VariableError(f"recipe: {NO_RECIPE}.")
+        _refuse_other_than_names(base_job_template, values)
         template, given = _with_environment_apart(base_job_template, values)
         configuration: Self = await super().from_template_and_values(template, given, client=client)
         form = base_job_template["variables"].get("properties", {})
         configuration._void = [name for name in values if name in configuration.variables and name not in form]
-        written = base_job_template["job_configuration"].get("recipe")
-        if isinstance(written, str) and "{{" in written and not is_name(configuration.recipe):
-            raise VariableError("recipe: a deployment can choose a recipe by its name only.")
         return configuration
 
     @classmethod

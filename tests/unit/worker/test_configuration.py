@@ -166,6 +166,17 @@ def test_a_deployment_chooses_a_recipe_by_name_where_the_owner_lets_it():
     assert run_resolved(template, {"recipe": "slurm"}).loaded_recipe.name == "slurm"
 
 
+def test_a_deployment_cannot_have_a_file_read_by_naming_it_as_a_recipe_to_extend(tmp_path):
+    template = base_job_template(load("process"))
+    template["variables"]["properties"]["base"] = {"type": "string", "default": "process"}
+    template["job_configuration"] |= {"recipe": {"recipe": 1, "name": "own", "extends": "{{ base }}"}, "variables": {}}
+
+    assert run_resolved(template, {}).loaded_recipe.name == "own"
+    for path in (tmp_path / "no-such.yaml", "/proc/self/environ", "../x"):
+        with pytest.raises(VariableError, match="recipe: a deployment can choose a recipe by its name only."):
+            run_resolved(template, {"base": str(path)})
+
+
 @pytest.mark.parametrize("shape", ["path", "text", "mapping"])
 def test_a_deployment_cannot_bring_a_recipe_of_its_own(shape, tmp_path):
     path = tmp_path / "own.yaml"
