@@ -72,9 +72,11 @@ class JobStatus:
     ours: bool = field(default=False, compare=False)
 
     def __str__(self) -> str:
-        text = self.word or self.state.value
-        if self.reason and self.reason != self.word:
-            text += f" ({self.reason})"
+        word = self.word if any(map(str.isalpha, self.word)) else ""  # "=" tells nobody anything
+        beside = [self.word if not word else "", self.reason if self.reason != self.word else ""]
+        text = word or self.state.value
+        if any(beside):
+            text += f" ({', '.join(filter(None, beside))})"
         if self.signal:
             text += f", signal {signal_name(self.signal)}"
         elif self.exit_code or (self.exit_code == 0 and self.state is JobState.SUCCEEDED):

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from generic_worker.commands.masking import mask, secrets
-from generic_worker.commands.rendering import host_values, job_values, render, render_files
+from generic_worker.commands.rendering import host_values, job_values, pasted, render, render_files
 from generic_worker.errors import RecipeError, VariableError
 from generic_worker.language.operations import Explain, Find, Status, Submit
 from generic_worker.library.examples import named_operations, read_explain, read_find, read_status, read_submit
@@ -217,7 +217,7 @@ def rendering_text(data: Mapping[str, Any]) -> str:
         environment = [f"export {key}={shlex.quote(value)}" for key, value in command["env"].items()]
         if environment:
             parts.append((f"{name}: environment", "\n".join(environment)))
-        parts.append((name, shlex.join(command["argv"])))
+        parts.append((name, pasted(command["argv"])))
         if command["stdin"]:
             parts.append((f"{name}: standard input", command["stdin"]))
     return "\n\n".join(f"# {title}\n{text}".rstrip("\n") for title, text in parts)

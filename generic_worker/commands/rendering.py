@@ -22,7 +22,7 @@ from generic_worker.language.job_script import assignment, job_script, shell_nam
 from generic_worker.language.structures import names_in, render_document, render_structure, render_words, texts
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from generic_worker.language.operations import Operation
     from generic_worker.language.recipe import Recipe
@@ -190,3 +190,11 @@ def _assignments(environment: Mapping[str, str]) -> str:
     exports = "".join(f"export {assignment(name, value)}\n" for name, value in environment.items())
     text = f'{exports}exec "$@"\n'
     return f"{len(text.encode())}\n{text}"
+
+
+def pasted(argv: Sequence[str]) -> str:
+    """An argument vector as text for a shell. A script of several lines is a block, as its author wrote it."""
+    *words, last = argv
+    if words[-1:] != ["-c"] or "\n" not in last or "SCRIPT" in last.split("\n"):
+        return shlex.join(argv)
+    return f"{shlex.join(words)} \"$(cat <<'SCRIPT'\n{last.rstrip()}\nSCRIPT\n)\""

@@ -15,6 +15,8 @@ from generic_worker.job import Job, JobReference, JobState, JobStatus, signal_na
         (JobStatus(JobState.RUNNING, "R", exit_code=0), "R"),
         (JobStatus(JobState.SUCCEEDED, "CD", exit_code=0), "CD, exit code 0"),
         (JobStatus(JobState.FAILED, "TIMEOUT", exit_code=0), "TIMEOUT"),
+        (JobStatus(JobState.RUNNING, "="), "running (=)"),
+        (JobStatus(JobState.FAILED, "1", "Killed", 9), "failed (1, Killed), exit code 9"),
     ],
 )
 def test_a_status_reads_well(status: JobStatus, text: str) -> None:

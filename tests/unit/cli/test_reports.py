@@ -1,8 +1,11 @@
 """What the command line answers, as people and as programs read it."""
 
 import json
+import subprocess
 
 import pytest
+
+from generic_worker.commands.rendering import pasted
 
 
 def test_recipes_are_listed_with_what_they_need_and_what_is_missing(call, folder, monkeypatch):
@@ -188,3 +191,19 @@ def test_what_a_terminal_would_obey_is_shown_escaped(call):
 
     assert "\x1b" not in out
     assert r"'\x1b[2J'" in out
+
+
+SCRIPT = """printf '%s' "$1" 'a $b `c`'
+case x in (x) echo "'\\'" ;; esac
+"""
+
+
+def test_a_script_of_several_lines_is_pasted_as_a_block_and_does_the_same():
+    text = pasted(["/bin/sh", "-c", SCRIPT])
+    run = [subprocess.run(call, capture_output=True, check=True).stdout
+           for call in (["/bin/sh", "-c", SCRIPT], ["/bin/sh", "-c", text], ["bash", "-c", text])]  # fmt: skip
+
+    assert text == f"""/bin/sh -c "$(cat <<'SCRIPT'\n{SCRIPT}SCRIPT\n)\""""
+    assert run[0] == run[1] == run[2] != b""
+    assert pasted(["sh", "-c", "a\nSCRIPT\n"]) == "sh -c 'a\nSCRIPT\n'"
+    assert pasted(["go", "a b", "c\nd"]) == "go 'a b' 'c\nd'"
