@@ -16,6 +16,8 @@ from generic_worker.errors import VariableError
 from generic_worker.language.environment import LABEL_PATTERN, NAME_PATTERN
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from generic_worker.language.recipe import Recipe
     from generic_worker.library.loading import Loaded
 
@@ -49,6 +51,25 @@ COMMON: dict[str, dict[str, Any]] = {  # what every pool has, whatever its recip
 }
 _DOTTED = {r"^(env|labels)\.": {"type": ["string", "null"]}}
 """Prefect takes `env.NAME` for an entry of `env`; the form refuses every other name that it does not know."""
+
+
+_END_RE = re.compile(r"(\\.|\[\^?\]?(?:\\.|[^\]\\])*\])|\$", re.DOTALL)
+"""What ends a pattern, as JSON Schema has it; not one in a set of characters, and not an escaped one."""
+
+
+def _pattern(
+    validator: Any,  # noqa: ANN401 - jsonschema's
+    pattern: str,
+    value: object,
+    _: object,
+) -> Iterator[jsonschema.ValidationError]:
+    """Hold a text to a pattern whose `$` is the very end: Python's own lets a line break follow it."""
+    whole = _END_RE.sub(lambda found: found[1] or r"\Z", pattern)
+    if validator.is_type(value, "string") and not re.search(whole, str(value)):
+        yield jsonschema.ValidationError(f"{value!r} does not match {pattern!r}")
+
+
+_Validator = jsonschema.validators.extend(jsonschema.Draft202012Validator, {"pattern": _pattern})  # type: ignore[no-untyped-call]
 
 
 def base_job_template(loaded: Loaded, *, name_only: bool = False) -> dict[str, Any]:
@@ -125,7 +146,7 @@ def refuse_unsuitable(recipe: Recipe, name: str, value: Any, schema: dict[str, A
         VariableError: It is not.
     """
     try:
-        jsonschema.validate(value, schema, jsonschema.Draft202012Validator)
+        jsonschema.validate(value, schema, _Validator)
     except jsonschema.ValidationError as error:
         why = "" if name in recipe.passwords else f": {error.message}"
         raise VariableError(f"{recipe.name}: the variable {name} has a value that does not suit it{why}.") from None

@@ -231,3 +231,15 @@ def test_the_value_of_a_password_is_not_told() -> None:
         checked_variables(load(text).recipe, {"size": "big", "queue": "Secret-1"})
 
     assert str(caught.value) == "sample: the variable queue has a value that does not suit it."
+
+
+def test_a_pattern_holds_a_value_to_its_very_end():
+    recipe = load("docker").recipe
+
+    assert checked_variables(recipe, {"memory": "2g"})["memory"] == "2g"
+    with pytest.raises(VariableError) as caught:
+        checked_variables(recipe, {"memory": "2g\n"})
+
+    assert str(caught.value).startswith(
+        "docker: the variable memory has a value that does not suit it: '2g\\n' does not"
+    )
