@@ -83,7 +83,7 @@ BACKENDS = {
     "slurm-24.11": replace(SLURM, service="slurm-24.11"),
     "htcondor": Backend("htcondor", waiting={"submit_commands": ["hold = true"]}),
     "task-spooler": Backend(
-        "task-spooler", waiting={"slots": 1000}, unknown="pf-unknown", down={"TS_SOCKET": "/nonexistent/socket"}
+        "task-spooler", waiting={"slots": 1000}, unknown="pf-unknown", down={"TS_SOCKET": "/dev/null/socket"}
     ),
     "ssh": Backend(
         "sshd",
