@@ -94,20 +94,19 @@ class MeasuredRunner(CommandRunner):
         return result
 
 
-class JobsCollector(Collector):
-    """The jobs that a watcher watches, counted when Prometheus asks.
+class _JobsCollector(Collector):
+    """The jobs of all the watchers of this process, counted when Prometheus asks."""
 
-    Args:
-        watcher: The watcher.
-    """
-
-    def __init__(self, watcher: Watcher) -> None:
-        self._watcher = watcher
+    def __init__(self) -> None:
+        self.watchers: set[Watcher] = set()
 
     def collect(self) -> Iterator[Metric]:
         """Yield the figures. This runs in another thread than the watcher."""
+        watchers = list(self.watchers)
+        if not watchers:
+            return
         jobs = GaugeMetricFamily("generic_worker_jobs", "Jobs that are watched.", labels=["recipe", "state"])
-        states = Counts((one.job.recipe, one.status.state.value) for one in self._watcher.watches)
+        states = Counts((one.job.recipe, one.status.state.value) for watcher in watchers for one in watcher.watches)
         for labels, number in sorted(states.items()):
             jobs.add_metric(labels, number)
         yield jobs
@@ -116,14 +115,23 @@ class JobsCollector(Collector):
             "Seconds since an infrastructure with watched jobs last answered in full.",
             labels=["recipe"],
         )
-        for recipe, moment in sorted(self._watcher.last_answers().items()):
+        moments: dict[str, float] = {}
+        for recipe, moment in (pair for watcher in watchers for pair in watcher.last_answers().items()):
+            moments[recipe] = min(moment, moments.get(recipe, moment))
+        for recipe, moment in sorted(moments.items()):
             answered.add_metric([recipe], max(time.time() - moment, 0))
         yield answered
 
-    def __enter__(self) -> None:
-        """Let Prometheus ask."""
-        REGISTRY.register(self)
 
-    def __exit__(self, *_: object) -> None:
-        """Let it ask no longer."""
-        REGISTRY.unregister(self)
+_COLLECTOR = _JobsCollector()
+REGISTRY.register(_COLLECTOR)
+
+
+@contextmanager
+def counted_jobs(watcher: Watcher) -> Iterator[None]:
+    """Let Prometheus ask for the jobs of a watcher for as long as the context lasts. A process may have several."""
+    _COLLECTOR.watchers.add(watcher)
+    try:
+        yield
+    finally:
+        _COLLECTOR.watchers.discard(watcher)

@@ -15,7 +15,7 @@ from generic_worker.errors import GenericWorkerError, VariableError
 from generic_worker.job import JobReference, JobState
 from generic_worker.jobs import clock
 from generic_worker.jobs.driver import Driver
-from generic_worker.jobs.metrics import JobsCollector, MeasuredRunner
+from generic_worker.jobs.metrics import MeasuredRunner, counted_jobs
 from generic_worker.jobs.outcome import exit_status
 from generic_worker.jobs.preflight import preflight
 from generic_worker.jobs.watcher import Watcher
@@ -87,7 +87,7 @@ class GenericWorker(Safeguards, BaseWorker[GenericWorkerJobConfiguration, Generi
     async def __aenter__(self) -> Self:
         """Start to watch, take over what an earlier worker has left, then work."""
         await self._watching.enter_async_context(self._watcher)
-        self._watching.enter_context(JobsCollector(self._watcher))
+        self._watching.enter_context(counted_jobs(self._watcher))
         try:
             await super().__aenter__()
             if self.serves_pool:

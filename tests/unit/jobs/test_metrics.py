@@ -11,7 +11,7 @@ from generic_worker.commands.programs import Command
 from generic_worker.errors import CommandNotFound, SubmitError
 from generic_worker.job import Job
 from generic_worker.jobs.driver import Driver
-from generic_worker.jobs.metrics import JobsCollector, MeasuredRunner, counted_submission
+from generic_worker.jobs.metrics import MeasuredRunner, counted_jobs, counted_submission
 from generic_worker.jobs.watcher import Watcher
 from generic_worker.library.loading import load
 
@@ -50,7 +50,7 @@ def test_jobs_are_counted_by_recipe_and_state_and_no_longer_when_the_worker_has_
     async def check():
         driver = Driver(load(RECIPE).recipe, MeasuredRunner("measured", 4))
         async with Watcher(logging.getLogger("test.metrics")) as watcher:
-            with JobsCollector(watcher):
+            with counted_jobs(watcher):
                 seen = asyncio.Event()
                 job = Job("pf-1-1", {"job_key": "pf-1-1"}, "measured", id="1")
                 watcher.watch(job, driver, lambda _: seen.set())
@@ -90,3 +90,17 @@ def test_submissions_are_counted_by_what_becomes_of_them(error, outcome):
             raise error
 
     assert value("generic_worker_submissions_total", recipe="measured", outcome=outcome) - before == 1
+
+
+def test_a_process_with_two_workers_counts_the_jobs_of_both():
+    async def check():
+        driver = Driver(load(RECIPE).recipe, MeasuredRunner("measured", 4))
+        log = logging.getLogger("test.metrics")
+        async with Watcher(log) as first, Watcher(log) as second:
+            with counted_jobs(first), counted_jobs(second):
+                for number, watcher in enumerate((first, second)):
+                    job = Job(f"pf-1-{number}", {"job_key": f"pf-1-{number}"}, "measured", id=str(number))
+                    watcher.watch(job, driver, lambda _: None)
+                return value("generic_worker_jobs", recipe="measured", state="unknown")
+
+    assert asyncio.run(check()) == 2
