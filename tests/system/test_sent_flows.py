@@ -165,7 +165,7 @@ def test_a_script_that_ends_leaves_its_jobs_to_the_pools_worker_at_once(send, po
     with start_worker(pool.name, name="next"):
         until(lambda: {pool.read(run).labels.get("prefect.worker.name") for run in runs} == {"next"}, 40)
         assert [pool.ended(run).name for run in runs] == ["Completed"] * 3
-    assert [pool.job(run) for run in runs] == jobs
+    assert [pool.job(run).id for run in runs] == [job.id for job in jobs]
 
 
 def test_jobs_of_a_script_that_is_killed_are_taken_over_and_end_right(start_sending, pool, start_worker, processes_of):
