@@ -9,13 +9,15 @@ from __future__ import annotations
 import asyncio
 import json
 import subprocess
+import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from generic_worker.commands.rendering import host_values, job_values, render, with_script
+from generic_worker.commands.rendering import host_values, job_values, render, used_names, with_script
 from generic_worker.commands.runner import CommandRunner
+from generic_worker.commands.shared_files import write_shared
 from generic_worker.errors import VariableError
 from generic_worker.jobs.directory import prepare_directory
 from generic_worker.library.loading import load
@@ -48,7 +50,8 @@ def recipe(submit: str, via: str = "", more: str = "") -> Recipe:
 
 def job(recipe: Recipe, value: Any = None, **given: Any) -> dict[str, Any]:
     variables = {"value": value, "items": [value, "next"] if value else None}
-    known = {"job_key": "pf-1", "job_name": "name", "command": "env -0", "env": {}, "labels": {}}
+    key = f"pf-{uuid.uuid4().hex}"  # a job's guardian ends all processes that carry its key
+    known = {"job_key": key, "job_name": "name", "command": "env -0", "env": {}, "labels": {}}
     return job_values(recipe, variables, known | given)
 
 
@@ -126,6 +129,7 @@ def test_a_value_is_in_a_private_file(tmp_path: Path, monkeypatch: pytest.Monkey
     def values(value: str) -> dict[str, Any]:
         made = job(subject, value, job_key=f"pf-{VALUES.index(value)}")
         prepare_directory(subject, made)
+        write_shared(subject, used_names(subject, subject.submit), made)
         return made
 
     found = {v: text.split("\0") for v, text in printed(subject, values).items()}

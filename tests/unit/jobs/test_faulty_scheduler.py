@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import shlex
+import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,7 +48,8 @@ class Faulty:
         path = self.place / "calls"
         return sum(line.split()[1] == verb for line in path.read_text().splitlines()) if path.exists() else 0
 
-    async def submit(self, script: str, key: str = "pf-1") -> Job:
+    async def submit(self, script: str, key: str = "") -> Job:
+        key = key or f"pf-{uuid.uuid4().hex}"  # the guardian ends all processes that carry it
         job = Job(key, {"job_key": key, "wait": 0, "env": {}, "command": shlex.join(["sh", "-c", script])}, "faulty")
         await submit_job(self.driver, job)
         return job
@@ -82,7 +84,7 @@ def test_whatever_a_submission_answers_there_is_one_job_and_it_has_its_id(tmp_pa
         await faulty.until(lambda: faulty.calls("submit"))
         faulty.faults(f"list.unseen={unseen}")
         job = await submitting
-        return (faulty.place / "submissions").read_text() == f"pf-1 {job.id}\n"
+        return (faulty.place / "submissions").read_text() == f"{job.key} {job.id}\n"
 
     assert each(tmp_path, faults, scenario) == dict.fromkeys(faults, True)
 
