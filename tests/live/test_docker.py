@@ -83,7 +83,7 @@ def test_flow_runs_complete_fail_and_are_cancelled_in_containers_that_are_remove
         assert (container["Config"]["User"], limits["DeviceRequests"]) == ("", None)
         pool.cancel(cancelled)
         assert pool.ended(cancelled).name == "Cancelled"
-        until(lambda: containers(dockerd) == "", 30)
+        until(lambda: containers(dockerd) == "", 90)
 
 
 @flow
