@@ -36,7 +36,7 @@ SITES = {
     "azure-container-instances": ("azure-container-instances", "azure", ["resource_group=tests"], []),
 }
 BROKEN = {
-    "wrong id": ("submit.output", r"\^\(\?P<id>\\d\+\)\(\?:;", r"^Submitted batch job (?P<id>\\d+)(?:;"),
+    "wrong id": ("submit.output", r"\^\(\?:Submitted batch job \)\?", "^job number "),
     "ended jobs are not listed": (
         "status",
         r"(run: squeue .* --noheader) --states=all( --format='%i\|%T.*\n.*\n)  - run: \[sacct.*\n.*\n.*\n.*\n",
