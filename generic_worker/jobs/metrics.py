@@ -116,7 +116,7 @@ class _JobsCollector(Collector):
             labels=["recipe"],
         )
         moments: dict[str, float] = {}
-        for recipe, moment in (pair for watcher in watchers for pair in watcher.last_answers().items()):
+        for recipe, moment in (pair for watcher in watchers for pair in watcher.last_answers()):
             moments[recipe] = min(moment, moments.get(recipe, moment))
         for recipe, moment in sorted(moments.items()):
             answered.add_metric([recipe], max(time.time() - moment, 0))

@@ -56,12 +56,9 @@ class Watcher:
         groups = [group for one in list(self._infrastructures.values()) for group in list(one.groups.values())]
         return [watch for group in groups for watch in list(group.watches)]
 
-    def last_answers(self) -> dict[str, float]:
-        """When the infrastructure of each recipe with watched jobs last answered in full: seconds since the epoch."""
-        found: dict[str, float] = {}
-        for driver, one in list(self._infrastructures.items()):
-            found[driver.recipe.name] = min(one.answered, found.get(driver.recipe.name, one.answered))
-        return found
+    def last_answers(self) -> list[tuple[str, float]]:
+        """When each infrastructure with watched jobs last answered in full: its recipe, and seconds since the epoch."""
+        return [(driver.recipe.name, one.answered) for driver, one in list(self._infrastructures.items())]
 
     def watch(self, job: Job, driver: Driver, tell: Callable[[JobStatus | str], None]) -> Watch:
         """Start to watch a submitted job."""
