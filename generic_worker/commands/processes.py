@@ -25,6 +25,7 @@ _LINGER_S = 0.3  # for output that a command's children still hold open when it 
 _FORK_S = 5.0  # longest wait for another thread's fork
 _TICK_S = 0.05  # longest pause between two looks at a silent process
 _CHUNK = 65536
+_TAIL = 65536  # characters that are looked at, beside those that are shown
 
 # One fork at a time is fastest, and sh switches the garbage collector off around it.
 _fork_lock = threading.Lock()
@@ -55,14 +56,16 @@ class CommandResult:
     timed_out: bool = False
     truncated: bool = False
 
-    def describe(self) -> str:
-        """What happened, for people: the command, its end, and the last lines that it printed."""
-        line = self.command.line
+    def describe(self, hide: Callable[[str], str]) -> str:
+        """What happened, for people: the command, its end, and the last lines that it printed.
+
+        Args:
+            hide: What masks the secrets in a text. It is given texts as they are, before anything of them is cut off.
+        """
+        line = hide(self.command.line)
         line = line if len(line) <= 1000 else f"{line[:1000]}..."  # noqa: PLR2004 - a screenful
-        printed = self.stderr if self.stderr.strip() else self.stdout
-        tail = "\n".join(printed.strip("\n").splitlines()[-20:])
-        tail = tail if len(tail) <= 2000 else f"...{tail[-2000:]}"  # noqa: PLR2004 - a screenful
-        return "\n    ".join([f"`{line}` {self._end()}", *tail.splitlines()])
+        printed = last_lines(self.stderr, hide, 20, 2000) or last_lines(self.stdout, hide, 20, 2000)
+        return "\n    ".join([f"`{line}` {self._end()}", *printed.splitlines()])
 
     def _end(self) -> str:
         if self.timed_out:
@@ -74,6 +77,20 @@ class CommandResult:
         except ValueError:  # the real-time signals have no names
             name = f"signal {-self.exit_code}"
         return f"was killed by {name} after {self.seconds:.1f} s"
+
+
+def last_lines(text: str, hide: Callable[[str], str], lines: int = 200, room: int = 20_000) -> str:
+    """The last lines of a text without its secrets, whatever its size. It is masked first and cut after.
+
+    Args:
+        text: What was printed.
+        hide: What masks the secrets in a text.
+        lines: How many lines at most.
+        room: How many characters at most.
+    """
+    tail = hide(text[-_TAIL - room :].rstrip()).strip("\n")
+    tail = "\n".join(tail.splitlines()[-lines:])
+    return tail if len(tail) <= room else f"...{tail[-room:]}"
 
 
 class Execution:

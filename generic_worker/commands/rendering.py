@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from generic_worker.commands.masking import marked, refuse_secrets, texts_in
+from generic_worker.commands.masking import JobValues, marked, refuse_secrets, texts_in
 from generic_worker.commands.programs import Command
 from generic_worker.commands.shared_files import shared_paths
 from generic_worker.errors import VariableError
@@ -84,7 +84,7 @@ def job_values(recipe: Recipe, variables: Mapping[str, Any], job: Mapping[str, A
     checked_labels(job["labels"])
     job_dir = jobs_directory(recipe) / job["job_key"]
     files = {f"file_{name}": str(job_dir / name) for name in recipe.files if name not in recipe.shared_files}
-    return {**host_values(recipe, variables), "job_dir": str(job_dir), **files, **job}
+    return JobValues({**host_values(recipe, variables), "job_dir": str(job_dir), **files, **job})
 
 
 def refuse_unfit(values: Mapping[str, Any]) -> None:

@@ -10,6 +10,7 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from generic_worker.commands.masking import masked_errors
 from generic_worker.commands.rendering import render_files
 from generic_worker.errors import CommandError
 
@@ -29,7 +30,9 @@ def prepare_directory(recipe: Recipe, values: Mapping[str, Any]) -> None:
     directory = Path(values["job_dir"])
     try:
         make_private(directory)
-        for name, content in render_files(recipe, values).items():
+        with masked_errors(values):
+            contents = render_files(recipe, values)
+        for name, content in contents.items():
             if name in recipe.shared_files:
                 continue
             _write(directory / name, content)

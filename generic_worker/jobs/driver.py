@@ -19,7 +19,8 @@ from generic_worker.answers.conclusions import (
     submit_answer,
 )
 from generic_worker.answers.records import Printed
-from generic_worker.commands.masking import mask
+from generic_worker.commands.masking import hiding, masked_errors, masked_status
+from generic_worker.commands.processes import last_lines
 from generic_worker.commands.rendering import render, used_names, uses_directory, without_environment
 from generic_worker.commands.shared_files import write_shared
 from generic_worker.errors import GenericWorkerError, SubmitError
@@ -116,7 +117,8 @@ class Driver:
         answer = await self._read(result, partial(submit_answer, self.recipe.submit, key=job.key))
         if answer.outcome == "submitted":
             self.adopt(job, answer.fields)
-        return Attempt(answer.outcome, mask(result.describe(), job.values), answer.nothing_done)
+            return Attempt(answer.outcome, "")
+        return Attempt(answer.outcome, result.describe(hiding(job.values)), answer.nothing_done)
 
     def adopt(self, job: Job, record: Mapping[str, str]) -> None:
         """Take over what the infrastructure calls a job."""
@@ -157,7 +159,7 @@ class Driver:
         records, trouble = await self._read(result, partial(find_answer, command, keys))
         for key, record in records.items():
             self.adopt(keys[key], record)
-        return {keys[key] for key in records}, self._said("find", trouble, result, jobs[0])
+        return {keys[key] for key in records}, self._said("find", trouble, result, jobs)
 
     async def status(self, jobs: Iterable[Job]) -> StatusReport:
         """Ask for the states of jobs, with as few commands as the recipe allows.
@@ -180,7 +182,7 @@ class Driver:
                     if status.state is JobState.ABSENT:
                         absent.add(job)
                     elif status is not UNKNOWN:
-                        report.statuses[job] = status
+                        report.statuses[job] = masked_status(status, job.values)
                     elif not command.optional:
                         open_questions.add(job)
         report.statuses |= {job: ABSENT for job in absent - open_questions if report.statuses[job] is UNKNOWN}
@@ -202,7 +204,8 @@ class Driver:
         report.seconds += result.seconds
         keys = {job.id: job.key for job in jobs}
         answer = await self._read(result, partial(status_answer, self.recipe, command, keys))
-        answer.trouble = self._said("status", answer.trouble, result, jobs[0])
+        answer.trouble = self._said("status", answer.trouble, result, jobs)
+        answer.remarks = list(map(hiding(*(job.values for job in jobs)), answer.remarks))
         return answer
 
     async def explain(self, job: Job, status: JobStatus) -> JobStatus:
@@ -214,7 +217,7 @@ class Driver:
             result = await self._run(command, self._values(job))
         except GenericWorkerError:
             return status
-        return explain_answer(command, status, self._printed(result))
+        return masked_status(explain_answer(command, status, self._printed(result)), job.values)
 
     async def cancel(self, job: Job, step: int) -> tuple[bool, str]:
         """Run one step of cancelling a job.
@@ -231,7 +234,7 @@ class Driver:
             return False, str(error)
         printed = self._printed(result)
         failed = printed.cut or printed.exit_code != 0
-        return gone(command.absent, printed), mask(result.describe(), job.values) if failed else ""
+        return gone(command.absent, printed), result.describe(hiding(job.values)) if failed else ""
 
     async def logs(self, job: Job) -> str:
         """The last lines of a job's output; empty where the recipe or the infrastructure has none."""
@@ -243,7 +246,7 @@ class Driver:
                 result = await self._run(command, self._values(job))
         except GenericWorkerError:
             return ""
-        return mask(result.stdout.rstrip(), job.values) if result.exit_code == 0 else ""
+        return last_lines(result.stdout, hiding(job.values)) if result.exit_code == 0 else ""
 
     async def cleanup(self, job: Job) -> str:
         """Clean up after a job that has ended, or that does not exist although it was to be submitted.
@@ -259,7 +262,7 @@ class Driver:
             try:
                 async with self._afterwards:
                     result = await self._run(command, self._values(job))
-                trouble = mask(result.describe(), job.values) if result.exit_code != 0 else ""
+                trouble = result.describe(hiding(job.values)) if result.exit_code != 0 else ""
             except GenericWorkerError as error:
                 trouble = str(error)
         if self._uses_directory:
@@ -275,9 +278,10 @@ class Driver:
         return {**job.values, **job.submitted}
 
     async def _run(self, operation: Operation, values: Mapping[str, Any]) -> CommandResult:
-        if self.recipe.shared_files:
-            write_shared(self.recipe, used_names(self.recipe, operation), values)
-        return await self._runner.run(render(self.recipe, operation, values))
+        with masked_errors(values):
+            if self.recipe.shared_files:
+                write_shared(self.recipe, used_names(self.recipe, operation), values)
+            return await self._runner.run(render(self.recipe, operation, values))
 
     async def _read(self, result: CommandResult, answer: Callable[[Printed], T]) -> T:
         printed = self._printed(result)
@@ -285,9 +289,10 @@ class Driver:
             return await asyncio.to_thread(answer, printed)
         return answer(printed)
 
-    def _said(self, verb: str, trouble: str, result: CommandResult, job: Job) -> str:
+    def _said(self, verb: str, trouble: str, result: CommandResult, jobs: Sequence[Job]) -> str:
         """What went wrong with a command, for people; empty if nothing did."""
-        return mask(f"{self.recipe.name}: {verb}: {trouble}: {result.describe()}", job.values) if trouble else ""
+        hide = hiding(*(job.values for job in jobs))
+        return f"{self.recipe.name}: {verb}: {hide(trouble)}: {result.describe(hide)}" if trouble else ""
 
     def _printed(self, result: CommandResult) -> Printed:
         unreachable = self.recipe.via is not None and result.exit_code in self.recipe.via.unreachable

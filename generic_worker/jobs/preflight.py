@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from generic_worker.commands.masking import hiding, marked, mask
 from generic_worker.commands.programs import find_program
 from generic_worker.commands.rendering import host_values, render, used_names
 from generic_worker.commands.shared_files import write_shared
@@ -36,10 +37,13 @@ async def preflight(recipe: Recipe, runner: CommandRunner, variables: Mapping[st
     if recipe.check is None or problems:
         return problems
     given = {name: schema.get("default") for name, schema in recipe.variables.items()} | dict(variables or {})
+    values = {name: marked(recipe, name, value) for name, value in given.items()}
     try:
         values = host_values(recipe, given)
         write_shared(recipe, used_names(recipe, recipe.check), values)
         result = await runner.run(render(recipe, recipe.check, values))
     except GenericWorkerError as error:
-        return [f"{recipe.name}: check: {error}"]
-    return [] if result.exit_code == 0 and not result.timed_out else [f"{recipe.name}: check: {result.describe()}"]
+        return [mask(f"{recipe.name}: check: {error}", values)]
+    if result.exit_code == 0 and not result.timed_out:
+        return []
+    return [f"{recipe.name}: check: {result.describe(hiding(values))}"]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import jsonschema
 
+from generic_worker.commands.masking import mask_named
 from generic_worker.errors import VariableError
 from generic_worker.language.environment import LABEL_PATTERN, NAME_PATTERN
 
@@ -53,6 +54,8 @@ _DOTTED = {r"^(env|labels)\.": {"type": ["string", "null"]}}
 """Prefect takes `env.NAME` for an entry of `env`; the form refuses every other name that it does not know."""
 
 
+_LONGEST = 300
+"""Characters of what is wrong with a value that a message shows."""
 _END_RE = re.compile(r"(\\.|\[\^?\]?(?:\\.|[^\]\\])*\])|\$", re.DOTALL)
 """What ends a pattern, as JSON Schema has it; not one in a set of characters, and not an escaped one."""
 
@@ -140,7 +143,7 @@ def checked_variables(recipe: Recipe, values: dict[str, Any]) -> dict[str, Any]:
 
 
 def refuse_unsuitable(recipe: Recipe, name: str, value: Any, schema: dict[str, Any]) -> None:  # noqa: ANN401
-    """Refuse a value that is not what a schema allows; a password is not repeated.
+    """Refuse a value that is not what a schema allows; a secret is not repeated.
 
     Raises:
         VariableError: It is not.
@@ -148,7 +151,8 @@ def refuse_unsuitable(recipe: Recipe, name: str, value: Any, schema: dict[str, A
     try:
         jsonschema.validate(value, schema, _Validator)
     except jsonschema.ValidationError as error:
-        why = "" if name in recipe.passwords else f": {error.message}"
+        said = mask_named(error.message, {name: value})
+        why = "" if name in recipe.passwords else f": {said if len(said) <= _LONGEST else said[:_LONGEST] + '...'}"
         raise VariableError(f"{recipe.name}: the variable {name} has a value that does not suit it{why}.") from None
 
 

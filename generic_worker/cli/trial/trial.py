@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from generic_worker.cli.trial.recording import Recorder, Remarks, recording
-from generic_worker.commands.masking import mask
+from generic_worker.commands.masking import hiding
 from generic_worker.commands.rendering import job_values
 from generic_worker.errors import GenericWorkerError
 from generic_worker.job import Job, JobState, JobStatus
@@ -224,7 +224,7 @@ class Trial:
 
     def said(self, recorded: Sequence[CommandResult], job: Job) -> tuple[str, ...]:
         """What commands have said, without secrets."""
-        return tuple(mask(result.describe(), job.values) for result in recorded)
+        return tuple(result.describe(hiding(job.values)) for result in recorded)
 
     def holds(self, step: str, found: str) -> None:
         """Conclude that the recipe holds."""

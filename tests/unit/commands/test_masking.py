@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from generic_worker.commands.masking import is_secret_field, is_secret_name, mask, secrets
+from generic_worker.commands.masking import is_secret_field, is_secret_name, mask, mask_named, masked_status, secrets
 from generic_worker.commands.rendering import job_values
+from generic_worker.job import JobState, JobStatus
 from generic_worker.library.loading import load
 
 if TYPE_CHECKING:
@@ -48,6 +50,7 @@ def values(recipe: Recipe, variables: dict[str, Any] | None = None, **given: Any
             "AUTHTOKEN",
             "AWS_SECRET_ACCESS_KEY",
         ),
+        *("GITHUB_JWT", "sessionJwt", "API_BEARER", "SLACK_WEBHOOK_URL", "HMAC_SHA256", "PROXY_AUTHORIZATION"),
         *("PREFECT_API_AUTH_STRING", "PREFECT_CLIENT_CUSTOM_HEADERS", "AZURE_CONNECTION_STRING", "GITHUB_PAT", "dsn"),
     ],
 )
@@ -121,3 +124,69 @@ def test_secrets_are_masked_in_every_form_in_which_programs_print_them() -> None
         "no password: ********",
         "abc",
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "secret"),
+    [
+        ("PREFECT_API_AUTH_STRING", "admin:s3cret-pass", "s3cret-pass"),
+        (
+            "PREFECT_CLIENT_CUSTOM_HEADERS",
+            '{"X-Gate": "s3cret-gate", "Authorization": "Bearer s3cret-bearer"}',
+            "s3cret-gate",
+        ),
+        ("PREFECT_CLIENT_CUSTOM_HEADERS", '{"Authorization": "Bearer s3cret-bearer"}', "s3cret-bearer"),
+        ("DSN", "host=db user=me password=s3cret-pass", "s3cret-pass"),
+        ("STORAGE_CONNECTION", "AccountName=me;AccountKey=s3cret/pass==;Suffix=x", "s3cret/pass=="),
+        (
+            "TICKET",
+            "eyJhbGciOiJub25lIn0.eyJzdWIiOiIxMjM0In0.c2lnbmVk",
+            "eyJhbGciOiJub25lIn0.eyJzdWIiOiIxMjM0In0.c2lnbmVk",
+        ),
+    ],
+)
+def test_what_is_secret_in_a_value_is_masked_by_itself(name: str, value: str, secret: str) -> None:
+    given = values(recipe("  run: [launch]\n"), env={name: value})
+
+    assert mask(f"refused: {secret}.", given) == "refused: ********."
+
+
+@pytest.mark.parametrize("before", ["", "a", "me:", "user:", "a longer user: "])
+def test_base64_of_a_secret_is_masked_wherever_it_begins(before: str) -> None:
+    secret = "s3cret-p\u00e4ss?>~~"
+    given = values(recipe("  run: [launch]\n"), env={"PASSWORD": secret})
+    for encode in (base64.b64encode, base64.urlsafe_b64encode):
+        encoded = encode(f"{before}{secret}:".encode()).decode()
+        shown = mask(f"Authorization: Basic {encoded}", given)
+
+        assert "********" in shown
+        assert not any(encoded[at : at + 8] in shown for at in range(len(before) * 4 // 3 + 1, len(encoded) - 10))
+
+
+def test_a_secret_that_was_cut_in_two_is_masked() -> None:
+    secret = "the-0123456789-secret-abcdefghijklmnopq-ends"
+    given = values(recipe("  run: [launch]\n"), env={"API_KEY": secret})
+
+    assert [mask(text, given) for text in (secret[4:] + " is bad", f"bad: {secret[:9]}", secret[2:-2])] == [
+        "******** is bad",
+        "bad: ********",
+        "********",
+    ]
+    assert mask(f"key {secret[:40]}... is bad, {secret[:23]}~ too", given) == "key ********... is bad, ********~ too"
+    assert mask("the-0123 is a job of the-0", given) == "the-0123 is a job of the-0"
+
+
+def test_a_status_is_masked_in_the_infrastructures_own_words() -> None:
+    given = values(recipe("  run: [launch]\n"), env={"API_KEY": "s3cret-key"})
+    status = JobStatus(JobState.FAILED, "Error(s3cret-key)", "cannot start: s3cret-key", 1)
+
+    assert masked_status(status, given) == JobStatus(JobState.FAILED, "Error(********)", "cannot start: ********", 1)
+
+
+def test_what_is_said_of_a_value_shows_no_secret_in_it() -> None:
+    said = "['--env=DB_PASSWORD=hunter2x', '--name=x'] is too long"
+
+    assert mask_named(said, {"options": ["--env=DB_PASSWORD=hunter2x"]}) == (
+        "['--env=DB_PASSWORD=********', '--name=x'] is too long"
+    )
+    assert mask_named("'hunter2x' is not a number", {"api_token": "hunter2x"}) == "'********' is not a number"

@@ -28,32 +28,46 @@ def test_a_signal_is_a_negative_exit_code(run):
     result = run("sh", "-c", "kill -SEGV $$")
 
     assert result.exit_code == -signal.SIGSEGV
-    assert " was killed by SIGSEGV after 0." in result.describe()
+    assert " was killed by SIGSEGV after 0." in result.describe(str)
 
 
 def test_a_signal_without_a_name_is_described_by_its_number():
     assert Command(("x",)).line == "x"
-    assert CommandResult(Command(("x",)), -40, "", "", 1).describe() == "`x` was killed by signal 40 after 1.0 s"
+    assert CommandResult(Command(("x",)), -40, "", "", 1).describe(str) == "`x` was killed by signal 40 after 1.0 s"
 
 
 def test_a_description_has_the_command_its_end_and_its_last_lines():
     command = Command(("squeue", "--me", "a b"))
     result = CommandResult(command, 1, "out", "\nno controller\n  retry\n", 0.41)
 
-    assert result.describe() == "`squeue --me 'a b'` exited 1 after 0.4 s\n    no controller\n      retry"
+    assert result.describe(str) == "`squeue --me 'a b'` exited 1 after 0.4 s\n    no controller\n      retry"
 
 
 def test_a_description_shows_stdout_if_stderr_is_blank():
-    assert CommandResult(Command(("x",)), 1, "out\n", " \n", 0).describe() == "`x` exited 1 after 0.0 s\n    out"
+    assert CommandResult(Command(("x",)), 1, "out\n", " \n", 0).describe(str) == "`x` exited 1 after 0.0 s\n    out"
 
 
 def test_a_description_is_bounded():
     lines = "\n".join(str(number) for number in range(100))
-    twenty = CommandResult(Command(("x",)), 1, "", lines, 0).describe()
-    wide = CommandResult(Command(("x", "y" * 10**6)), 1, "", "z" * 10**6, 0).describe()
+    twenty = CommandResult(Command(("x",)), 1, "", lines, 0).describe(str)
+    wide = CommandResult(Command(("x", "y" * 10**6)), 1, "", "z" * 10**6, 0).describe(str)
 
     assert twenty.splitlines()[1:] == [f"    {number}" for number in range(80, 100)]
     assert len(wide) < 3100
+
+
+def test_a_description_is_masked_before_anything_is_cut_off():
+    secret = "s3cret-" + "0123456789" * 4
+
+    def hide(text):
+        return text.replace(secret, "***")
+
+    for padding in range(40):
+        command = Command(("x", "y" * (990 - padding) + secret))
+        result = CommandResult(command, 1, "", f"{secret}{'z' * (1990 - padding)}", 0)
+        assert not {secret[:8], secret[-8:]} & {
+            part for part in (secret[:8], secret[-8:]) if part in result.describe(hide)
+        }
 
 
 def test_bytes_that_are_not_text_are_replaced(run):
@@ -102,7 +116,7 @@ def test_endless_output_is_stopped_after_the_time_limit(run):
 def test_the_output_before_a_time_limit_is_kept(run):
     result = run("sh", "-c", "echo so far; exec sleep 100", timeout=1)
 
-    assert result.describe() == (
+    assert result.describe(str) == (
         "`sh -c 'echo so far; exec sleep 100'` was stopped after its time limit of 1 s\n    so far"
     )
 

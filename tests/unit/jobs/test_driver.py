@@ -299,3 +299,16 @@ def test_secrets_are_not_in_what_is_said(tmp_path: Path) -> None:
 
     assert "very-secret-value" not in str(error.value)
     assert os.linesep + "    ********" in str(error.value)
+
+
+def test_secrets_are_not_in_the_infrastructures_words(tmp_path: Path) -> None:
+    text = RECIPE.replace("[id, state]", "[id, state, reason], separator: '|'").replace(
+        "run: ['true'], output: {col", "run: 'cd \"$place\"; . ./status', output: {col"
+    )
+    jobs = [a_job(tmp_path, number, env={"API_TOKEN": f"very-secret-value-{number}"}) for number in (1, 2)]
+    script = "echo '1|F|no very-secret-value-1'; echo '2|?|very-secret-value-2'; echo very-secret-value-2 >&2; exit 1"
+    (tmp_path / "status").write_text(script)
+    report = asyncio.run(driver_of(text).status(jobs))
+
+    assert report.statuses[jobs[0]].reason == "no ********"
+    assert "very-secret" not in report.trouble + "".join(report.remarks)

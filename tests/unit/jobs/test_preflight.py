@@ -49,3 +49,10 @@ def test_the_check_command_decides_whether_the_infrastructure_can_be_used():
     assert problem.startswith("mine: check: `/bin/sh -c ")
     assert " exited 4 after " in problem
     assert problem.endswith("\n    the service is down")
+
+
+def test_what_the_check_command_prints_is_masked():
+    variables = {"login": {"type": "string", "format": "password", "default": "s3cret-login"}}
+    (problem,) = problems(check={"run": 'echo "no $login" >&2; exit 1'}, variables=variables)
+
+    assert problem.endswith("\n    no ********")
