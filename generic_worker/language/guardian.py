@@ -7,6 +7,9 @@ of a job are known by a mark in their environment, which they hand down:
 - TERM is passed on to all of them. Whether the scheduler has reached them itself, a canary in a session of its own
   says: then nothing is passed on, because a flow that is told twice cannot report.
 - If this shell is killed, a reaper in a session of its own ends what is left: TERM, and KILL eight seconds later.
+- If the command was ended by a signal, this shell ends by the same, as if there were nothing between it and the
+  scheduler, which says "signal 9" or "out of memory" then. A shell cannot tell signal 9 from an exit code of 137, so
+  a command that exits with that code counts as killed.
 
 Linux; elsewhere the process group is signalled. POSIX shell, with grep, setsid and sleep, as Debian and busybox have.
 """
@@ -68,6 +71,16 @@ trap '' TERM
 if [ "$generic_worker_reaper" ]; then
   { kill -KILL "$generic_worker_canary"; wait "$generic_worker_canary"; } 2>/dev/null || :
   [ "$(/bin/sh -c "$generic_worker_list" sh @KEY@ $$)" ] || kill -KILL "$generic_worker_reaper" 2>/dev/null || :
+fi
+if [ "$generic_worker_code" -gt 128 ]; then
+  generic_worker_signal=$(kill -l "$generic_worker_code" 2>/dev/null) || :
+  case $generic_worker_signal in
+    # Those that end a process. A shell that sent itself STOP would stay.
+    HUP | INT | QUIT | ILL | TRAP | ABRT | BUS | FPE | KILL | USR1 | SEGV | USR2 | PIPE | ALRM | TERM | XCPU | XFSZ)
+      ulimit -c 0 2>/dev/null || :
+      trap - "$generic_worker_signal" 2>/dev/null || :
+      kill -s "$generic_worker_signal" $$ ;;
+  esac
 fi
 exit "$generic_worker_code"
 """

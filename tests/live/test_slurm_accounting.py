@@ -17,7 +17,7 @@ from generic_worker.library.loading import load
 ENDS = {
     "true": (JobState.SUCCEEDED, "COMPLETED", 0, 0),
     "exit 3": (JobState.FAILED, "FAILED", 3, 0),
-    "kill -9 $$": (JobState.FAILED, "FAILED", 9, 0),  # the job script says 137, and sacct takes 128 off
+    "kill -9 $$": (JobState.FAILED, "FAILED", 0, 9),
     "sleep 300": (JobState.CANCELLED, "CANCELLED", 0, 0),
 }
 

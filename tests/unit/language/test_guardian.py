@@ -24,6 +24,9 @@ NOTES_TERM = f"exec {sys.executable} {Path(__file__).parents[2] / 'fakes' / 'not
 """In Python, as Prefect's engine is: a shell cannot trap what is ignored when it starts."""
 IGNORES_TERM = "trap '' TERM; echo >ready; while :; do sleep 1; done"
 
+TAKES_TERM_BACK = f"{sys.executable} -c 'from signal import *; signal(SIGTERM, SIG_DFL); raise_signal(SIGTERM)'"
+"""As Prefect's engine does, which then ends by the TERM that it was sent."""
+
 
 def until(condition: Callable[[], object], seconds: float = 20) -> None:
     deadline = time.monotonic() + seconds
@@ -77,8 +80,11 @@ def elsewhere(script: str) -> str:
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-@pytest.mark.parametrize(("command", "code"), [("true", 0), ("sh -c 'exit 3'", 3), ("sh -c 'kill -9 $$'", 137)])
-def test_the_commands_exit_code_is_the_jobs(shell: str, command: str, code: int, place: Path) -> None:
+@pytest.mark.parametrize(("command", "code"), [
+    ("true", 0), ("sh -c 'exit 3'", 3), ("sh -c 'exit 147'", 147), ("sh -c 'exit 255'", 255),
+    ("sh -c 'kill -KILL $$'", -9), ("sh -c 'kill -SEGV $$'", -11), (TAKES_TERM_BACK, -15),
+])  # fmt: skip
+def test_the_job_ends_as_its_command_did(shell: str, command: str, code: int, place: Path) -> None:
     job = Guarded(shell, command, place)
 
     assert job.process.wait(20) == code
