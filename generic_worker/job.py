@@ -102,6 +102,11 @@ def signal_name(number: int) -> str:
         return str(number)
 
 
+def is_key(text: str) -> bool:
+    """Whether a text looks like the key of a job of ours."""
+    return _KEY_RE.fullmatch(text) is not None
+
+
 @dataclass(slots=True, eq=False)
 class Job:
     """A job on some infrastructure, from just before its submission on.
@@ -173,6 +178,6 @@ class JobReference:
             return None
         fields = dict(parse_qsl(parts.query, keep_blank_values=True))
         key = fields.pop("key", "")
-        if not (parts.scheme and _KEY_RE.fullmatch(key) and parts.path.startswith("/")):
+        if not (parts.scheme and is_key(key) and parts.path.startswith("/")):
             return None
         return cls(parts.scheme, unquote(parts.netloc), unquote(parts.path[1:]), key, fields)

@@ -16,10 +16,10 @@ from generic_worker.errors import OutputError
 from generic_worker.job import ABSENT, JobState, JobStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from generic_worker.answers.records import Record
-    from generic_worker.language.operations import Explain, Find, Operation, Output, Status, Submit
+    from generic_worker.language.operations import Explain, Find, Operation, Output, Status
     from generic_worker.language.recipe import Recipe, StateName
 
 
@@ -50,7 +50,7 @@ def status_answer(recipe: Recipe, command: Status, jobs: Mapping[str, str], prin
     Returns:
         A state or proof of absence for each job that the command says something about.
     """
-    records, trouble = _records(command, printed)
+    records, trouble = records_of(command, printed)
     answer = StatusAnswer(trouble=trouble)
     sole = next(iter(jobs)) if len(jobs) == 1 and asks_for_one(command) else ""
     ids = {key: job_id for job_id, key in jobs.items() if key}
@@ -153,7 +153,7 @@ def state_of(states: Mapping[StateName, Sequence[str]], word: str) -> StateName 
     return exact or next((n for n, words in states.items() if any(fnmatchcase(word, w) for w in words)), None)
 
 
-def _records(command: Status | Find, printed: Printed) -> tuple[Records, str]:
+def records_of(command: Status | Find, printed: Printed) -> tuple[Records, str]:
     """The records of an answer, and why it is not complete if it is not."""
     if printed.unreachable:
         return Records([]), "the far side cannot be reached"
@@ -178,80 +178,6 @@ def _readable(output: Output, printed: Printed) -> tuple[Records, str]:
     except OutputError as error:
         return Records([]), str(error)
     return records, "" if records.complete else "some lines of the output cannot be read"
-
-
-@dataclass(frozen=True, slots=True)
-class SubmitAnswer:
-    """What a submit command says.
-
-    Attributes:
-        outcome: `submitted`; `refused`: nothing was done, and trying again does not help; `transient`: it failed for
-            a passing reason, or did not answer; `ambiguous`: it failed otherwise, which proves nothing.
-        fields: The record, with `id`, when submitted.
-        nothing_done: Whether the command's own words prove that there is no job.
-    """
-
-    outcome: str
-    fields: Record = field(default_factory=dict)
-    nothing_done: bool = False
-
-
-def submit_answer(command: Submit, printed: Printed, key: str = "") -> SubmitAnswer:
-    """Read a submit command's answer. An exit code proves nothing: many a command fails after its work was done.
-
-    Args:
-        command: The command.
-        printed: What it printed.
-        key: The job's key, which is its id where the recipe says so.
-    """
-    record = _last(command.output, printed, key) if printed.exit_code == 0 else None
-    cut_off = printed.cut or printed.unreachable or printed.killed
-    if record is not None and not (cut_off or printed.shows(command.trouble)):
-        return SubmitAnswer("submitted", record)
-    # what was cut off may have gone on after the words that were printed
-    nothing_done = not cut_off and printed.shows(command.refused) is not None
-    if cut_off or printed.shows(command.transient) or (printed.exit_code == 0 and not nothing_done):
-        return SubmitAnswer("transient", nothing_done=nothing_done)
-    return SubmitAnswer("refused" if nothing_done else "ambiguous", nothing_done=nothing_done)
-
-
-def _last(output: Output, printed: Printed, key: str) -> Record | None:
-    """The last record that has an id: what a site's banner prints comes before a program's own answer."""
-    try:
-        records = read(output, printed.stdout, printed.stderr).records
-    except OutputError:
-        return None
-    if not output.reads:
-        records = [{}]
-    identified = (_identified(output, record, key) for record in reversed(records))
-    return next((record for record in identified if record.get("id")), None)
-
-
-def _identified(output: Output, record: Record, key: str) -> Record:
-    """A record with its id, which may be the job's key."""
-    return {**record, "id": key} if output.id_ else record
-
-
-def find_answer(command: Find, keys: Iterable[str], printed: Printed) -> tuple[dict[str, Record], str]:
-    """Read a find command's answer.
-
-    Returns:
-        The records found, by key; and why the answer is not complete, empty if it is: then no others exist.
-    """
-    keys = list(keys)
-    records, trouble = _records(command, printed)
-    if trouble and len(keys) == 1 and not printed.cut and not printed.unreachable and printed.shows(command.absent):
-        trouble = ""
-    by_key = "key" in command.output.field_names
-    found: dict[str, Record] = {}
-    for record in records.records:
-        key = record.get("key", "") if by_key else keys[0]
-        identified = _identified(command.output, record, key)
-        if key in keys and identified.get("id"):
-            found[key] = identified
-    if by_key and not trouble and any(key in printed.stdout for key in keys if key not in found):
-        trouble = "it names a job that cannot be read"
-    return found, trouble
 
 
 def explain_answer(command: Explain, status: JobStatus, printed: Printed) -> JobStatus:

@@ -10,15 +10,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from generic_worker.answers.conclusions import (
-    StatusAnswer,
-    explain_answer,
-    find_answer,
-    gone,
-    status_answer,
-    submit_answer,
-)
+from generic_worker.answers.conclusions import StatusAnswer, explain_answer, gone, status_answer
 from generic_worker.answers.records import Printed
+from generic_worker.answers.submissions import find_answer, namesakes, submit_answer
 from generic_worker.commands.masking import hiding, masked_errors, masked_status
 from generic_worker.commands.processes import last_lines
 from generic_worker.commands.rendering import render, used_names, uses_directory, without_environment
@@ -146,20 +140,24 @@ class Driver:
         groups = grouped(jobs, used_names(self.recipe, command), self.recipe.policy.batch)
         answers = await asyncio.gather(*(self._find(group, command) for group in groups))
         found = {job for some, _ in answers for job in some}
-        troubles = zip(groups, (trouble for _, trouble in answers), strict=True)
-        return found, {job: trouble for group, trouble in troubles if trouble for job in group if job not in found}
+        return found, {job: trouble for _, troubles in answers for job, trouble in troubles.items()}
 
-    async def _find(self, jobs: Sequence[Job], command: Find) -> tuple[set[Job], str]:
+    async def _find(self, jobs: Sequence[Job], command: Find) -> tuple[set[Job], dict[Job, str]]:
         keys = {job.key: job for job in jobs}
         try:
             names = used_names(self.recipe, command)
             result = await self._run(command, without_environment(jobs[0].values, names))
         except GenericWorkerError as error:
-            return set(), str(error)
+            return set(), dict.fromkeys(jobs, str(error))
         records, trouble = await self._read(result, partial(find_answer, command, keys))
         for key, record in records.items():
             self.adopt(keys[key], record)
-        return {keys[key] for key in records}, self._said("find", trouble, result, jobs)
+        missing = {key: str(job.values.get("job_name", "")) for key, job in keys.items() if key not in records}
+        alike = {} if trouble else await self._read(result, partial(namesakes, command, missing))
+        troubles = dict.fromkeys(missing, trouble) if trouble else alike
+        return {keys[key] for key in records}, {
+            keys[key]: self._said("find", why, result, jobs) for key, why in troubles.items()
+        }
 
     async def status(self, jobs: Iterable[Job]) -> StatusReport:
         """Ask for the states of jobs, with as few commands as the recipe allows.

@@ -6,15 +6,9 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from generic_worker.answers.conclusions import (
-    StatusAnswer,
-    asks_for_one,
-    explain_answer,
-    find_answer,
-    status_answer,
-    submit_answer,
-)
+from generic_worker.answers.conclusions import StatusAnswer, asks_for_one, explain_answer, status_answer
 from generic_worker.answers.records import Printed, read
+from generic_worker.answers.submissions import find_answer, submit_answer
 from generic_worker.errors import OutputError
 from generic_worker.job import UNKNOWN, JobState, JobStatus
 from generic_worker.language.operations import Explain, Find, Operation, Status, Submit
@@ -97,7 +91,9 @@ def read_submit(command: Submit, output: Printed, key: str = _THE_JOB) -> Record
 def read_find(command: Find, output: Printed, key: str = _THE_JOB) -> Found:
     """The jobs that a find command's output names; one that looks for one key is taken to have found that."""
     records = _records(command, output)
-    keys = list(dict.fromkeys(record["key"] for record in records if record.get("key"))) or [key]
+    keys = list(dict.fromkeys(record["key"] for record in records if record.get("key") and record.get("id", key))) or [
+        key
+    ]
     found, trouble = find_answer(command, keys, output)
     return Found(list(found.values()), trouble)
 

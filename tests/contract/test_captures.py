@@ -20,15 +20,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from generic_worker.answers.conclusions import (
-    explain_answer,
-    find_answer,
-    gone,
-    state_of,
-    status_answer,
-    submit_answer,
-)
+from generic_worker.answers.conclusions import explain_answer, gone, state_of, status_answer
 from generic_worker.answers.records import Printed, read
+from generic_worker.answers.submissions import find_answer, submit_answer
 from generic_worker.errors import OutputError
 from generic_worker.job import JobState, JobStatus
 from generic_worker.library.loading import load

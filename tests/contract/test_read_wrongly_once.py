@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from generic_worker.answers.conclusions import find_answer, status_answer, submit_answer
+from generic_worker.answers.conclusions import status_answer
 from generic_worker.answers.records import Printed
+from generic_worker.answers.submissions import find_answer, namesakes, submit_answer
 from generic_worker.job import ABSENT, JobState, JobStatus
 from generic_worker.library.loading import load
 
@@ -126,13 +127,22 @@ def test_another_jobs_comment_with_a_line_break_does_not_spoil_the_answer() -> N
     find = load("slurm").recipe.find
     assert find
 
-    name = "" if "name" in find.output.field_names else None
-    line = "5000|first line\nsecond line\n" if name is None else "5000|first line\nsecond line|job\n"
-
-    assert find_answer(find, ["pf-1"], Printed(line)) == ({}, "")
+    assert find_answer(find, ["pf-1"], Printed("5000|job|first line\nsecond line\n")) == ({}, "")
     status = "4711|RUNNING|pf-1|None\n5000|RUNNING|first line\nsecond line|None\n"
     assert status_of("slurm", 0, "4711", status) is not None
     assert status_of("slurm", 0, "4712", status) == ABSENT
+
+
+def test_a_job_of_our_name_whose_comment_the_site_has_cleared_may_be_ours() -> None:
+    find = load("slurm").recipe.find
+    assert find
+
+    listed = Printed("4711|daily|(null)\n4712|daily|pf-9\n")
+
+    assert find_answer(find, ["pf-1", "pf-2"], listed) == ({}, "")
+    assert namesakes(find, {"pf-1": "daily", "pf-2": "hourly"}, listed) == {
+        "pf-1": "job 4711 has this job's name and no key of ours: the site may clear or rewrite the field for it"
+    }
 
 
 def test_a_greeting_before_json_is_passed_over() -> None:

@@ -78,7 +78,8 @@ class Site:
         (self.place / "find").write_text(find)
         recipe = load(text).recipe
         recipe = recipe.model_copy(update={"policy": recipe.policy.model_copy(update=policy)})
-        job = Job("pf-1", {"place": str(self.place), "job_key": "pf-1", "job_dir": str(self.place / "job")}, "test")
+        values = {"place": str(self.place), "job_key": "pf-1", "job_name": "daily", "job_dir": str(self.place / "job")}
+        job = Job("pf-1", values, "test")
 
         async def scenario() -> None:
             caller = Caller(tell=self.told.append)
@@ -260,6 +261,16 @@ def test_while_nobody_can_say_the_log_says_so_again_and_again_with_growing_pause
         assert text.endswith(
             " s\n    no history here\nIt is asked again until there is an answer, or the flow run is cancelled."
         )
+
+
+def test_a_job_of_the_same_name_without_a_key_may_be_it_and_nothing_is_submitted_again(site: Site) -> None:
+    names = SUBMIT + FIND.replace("[id, key]", "[id, key, name]")
+    with pytest.raises(SubmitError, match=r"job 7 has this job's name and no key of ours") as caught:
+        site.submit(names, "echo 'try again' >&2; exit 1", "echo '7|(null)|daily'", stop_after=3)
+
+    assert caught.value.ambiguous
+    assert site.submitted == 1
+    assert "the flow run was cancelled. The job may exist: look for pf-1." in str(caught.value)
 
 
 def test_a_cancellation_ends_the_waiting_for_a_find_that_does_not_answer(site: Site) -> None:
