@@ -4,9 +4,11 @@ GenericWorkerError
 ├── RecipeError          the recipe is wrong: its author must change it
 ├── VariableError        a job variable is wrong: the flow's author must change it
 ├── CommandError         a command could not be started
-│   └── CommandNotFound  its program is not on this machine, or cannot be executed
+│   ├── CommandNotFound  its program is not on this machine, or cannot be executed
+│   └── CommandOverdue   its turn came too late
 ├── OutputError          a command answered, and the recipe cannot read the answer
 ├── SubmitError          a job was not submitted, or nobody can say whether it was
+│   └── AttemptLostError its flow run is another worker's by now, or needs no job any more
 ├── PoolError            a work pool is not there, or is not fit for what is wanted of it
 └── BundleError          a flow that was sent without a deployment cannot be stored or fetched
 """
@@ -71,6 +73,10 @@ class CommandNotFound(CommandError):
     """The command's program is not on PATH, or is not executable."""
 
 
+class CommandOverdue(CommandError):
+    """What a command was to be started for did not hold any more when its turn had come; nothing has run."""
+
+
 class OutputError(GenericWorkerError):
     """The output of a command is not what the recipe says it is."""
 
@@ -85,6 +91,16 @@ class SubmitError(GenericWorkerError):
     def __init__(self, message: str, *, ambiguous: bool = False) -> None:
         super().__init__(message)
         self.ambiguous = ambiguous
+
+
+class AttemptLostError(SubmitError):
+    """A worker has not done what it was about to do, because a flow run does not count on its job any more.
+
+    What there is of the job may be another worker's, and is left alone.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, ambiguous=True)
 
 
 class PoolError(GenericWorkerError):

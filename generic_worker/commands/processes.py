@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from generic_worker.commands.programs import base_environment, cannot_start, open_stdin, resolve
 from generic_worker.commands.spawning import LIMITS, explain, spawn
+from generic_worker.errors import CommandOverdue
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -171,6 +172,8 @@ class Execution:
                     self._open[reader] = stream
                     self._poll.register(reader, select.POLLIN)
                     fds.append(writer)
+                if not self._command.holds():
+                    raise CommandOverdue(f"`{self._command.line}` was not started: its turn came too late.")
                 started = time.monotonic()
                 self._process = spawn(self._command, words, env, fds)
                 return started

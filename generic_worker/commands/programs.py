@@ -11,16 +11,25 @@ import shlex
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from generic_worker.errors import CommandError, CommandNotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from contextlib import ExitStack
 
 _MAX_WORD = 32 * os.sysconf("SC_PAGE_SIZE")  # Linux: one argument or variable, with its NUL (MAX_ARG_STRLEN)
 _MAX_WORDS = 6 * 2**20  # Linux: all of them, whatever the limit of the stack says
+
+
+Holds: TypeAlias = "Callable[[], bool]"
+"""Says whether what something is to be done for still holds."""
+
+
+def always() -> bool:
+    """Say that it does, whatever it is."""
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +43,7 @@ class Command:
         timeout: Seconds that it may take.
         cwd: Its working directory; the worker's if absent.
         operation: The recipe's operation that it is of, such as `submit`.
+        holds: Whether what it is to be run for still holds: asked right before the fork, in a thread of its own.
     """
 
     argv: tuple[str, ...]
@@ -42,6 +52,7 @@ class Command:
     timeout: float = 60.0
     cwd: str | None = None
     operation: str = ""
+    holds: Holds = field(default=always, repr=False, compare=False)
 
     @property
     def line(self) -> str:

@@ -42,6 +42,7 @@ class CommandRunner:
 
         Raises:
             CommandNotFound: Its program is not there, or cannot be executed.
+            CommandOverdue: What it was to be run for does not hold any more; nothing has run.
             CommandError: It cannot be started for another reason; nothing has run.
         """
         loop = asyncio.get_running_loop()

@@ -6,7 +6,8 @@ It knows nothing of Prefect, and decides nothing: when to ask and what follows i
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,21 +16,21 @@ from generic_worker.answers.records import Printed
 from generic_worker.answers.submissions import find_answer, namesakes, submit_answer
 from generic_worker.commands.masking import hiding, masked_errors, masked_status
 from generic_worker.commands.processes import last_lines
+from generic_worker.commands.programs import Holds, always
 from generic_worker.commands.rendering import render, used_names, uses_directory, without_environment
 from generic_worker.commands.shared_files import write_shared
-from generic_worker.errors import GenericWorkerError, SubmitError
+from generic_worker.errors import CommandOverdue, GenericWorkerError, SubmitError
 from generic_worker.job import ABSENT, UNKNOWN, Job, JobState, JobStatus
 from generic_worker.jobs import clock
 from generic_worker.jobs.directory import prepare_directory, remove_directory
 from generic_worker.jobs.grouping import grouped, rendering
-from generic_worker.jobs.submission import Attempt, submit_job
+from generic_worker.jobs.submission import Attempt, Caller, submit_job
 from generic_worker.language.expressions import compile_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from generic_worker.commands.runner import CommandResult, CommandRunner
-    from generic_worker.jobs.submission import Caller, Permit
     from generic_worker.language.operations import Find, Operation, Status
     from generic_worker.language.recipe import Recipe
 
@@ -101,13 +102,16 @@ class Driver:
                 await self.cleanup(job)
             raise
 
-    async def try_submit(self, job: Job, permit: Permit | None = None) -> Attempt:
+    async def try_submit(self, job: Job, caller: Caller | None = None) -> Attempt:
         """Run the submit command once, if that is permitted when its turn has come. A submitted job has its id."""
+        caller, result = caller or Caller(), None
         async with self._submissions:
-            permission, why = await permit() if permit is not None else ("go", "")
-            if permission != "go":
-                return Attempt(permission, why)
-            result = await self._run(self.recipe.submit, job.values)
+            while result is None:
+                permission, why = await caller.permit()
+                if permission != "go":
+                    return Attempt(permission, why)
+                with suppress(CommandOverdue):  # other commands were in front of it; nothing has run
+                    result = await self._run(self.recipe.submit, job.values, caller.holds)
         answer = await self._read(result, partial(submit_answer, self.recipe.submit, key=job.key))
         if answer.outcome == "submitted":
             self.adopt(job, answer.fields)
@@ -145,8 +149,7 @@ class Driver:
     async def _find(self, jobs: Sequence[Job], command: Find) -> tuple[set[Job], dict[Job, str]]:
         keys = {job.key: job for job in jobs}
         try:
-            names = used_names(self.recipe, command)
-            result = await self._run(command, without_environment(jobs[0].values, names))
+            result = await self._run(command, without_environment(jobs[0].values, used_names(self.recipe, command)))
         except GenericWorkerError as error:
             return set(), dict.fromkeys(jobs, str(error))
         records, trouble = await self._read(result, partial(find_answer, command, keys))
@@ -209,13 +212,11 @@ class Driver:
     async def explain(self, job: Job, status: JobStatus) -> JobStatus:
         """Complete the status of a job that ended other than well. Should that fail, it stays as it was."""
         command = self.recipe.explain
-        if command is None or status.state is JobState.SUCCEEDED or not await self.is_proven(job):
-            return status
-        try:
-            result = await self._run(command, self._values(job))
-        except GenericWorkerError:
-            return status
-        return masked_status(explain_answer(command, status, self._printed(result)), job.values)
+        if command is not None and status.state is not JobState.SUCCEEDED and await self.is_proven(job):
+            with suppress(GenericWorkerError):
+                result = await self._run(command, self._values(job))
+                return masked_status(explain_answer(command, status, self._printed(result)), job.values)
+        return status
 
     async def cancel(self, job: Job, step: int) -> tuple[bool, str]:
         """Run one step of cancelling a job.
@@ -275,11 +276,11 @@ class Driver:
     def _values(self, job: Job) -> dict[str, Any]:
         return {**job.values, **job.submitted}
 
-    async def _run(self, operation: Operation, values: Mapping[str, Any]) -> CommandResult:
+    async def _run(self, operation: Operation, values: Mapping[str, Any], holds: Holds = always) -> CommandResult:
         with masked_errors(values):
             if self.recipe.shared_files:
                 write_shared(self.recipe, used_names(self.recipe, operation), values)
-            return await self._runner.run(render(self.recipe, operation, values))
+            return await self._runner.run(replace(render(self.recipe, operation, values), holds=holds))
 
     async def _read(self, result: CommandResult, answer: Callable[[Printed], T]) -> T:
         printed = self._printed(result)

@@ -15,7 +15,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import REGISTRY, Collector
 
 from generic_worker.commands.runner import CommandRunner
-from generic_worker.errors import CommandError, GenericWorkerError, SubmitError
+from generic_worker.errors import CommandError, CommandOverdue, GenericWorkerError, SubmitError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,6 +85,8 @@ class MeasuredRunner(CommandRunner):
         labels = self._recipe, command.operation
         try:
             result = await super().run(command)
+        except CommandOverdue:
+            raise  # it has not failed: it is asked for again
         except CommandError:
             COMMAND_FAILURES.labels(*labels).inc()
             raise

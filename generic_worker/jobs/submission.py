@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from generic_worker.commands.programs import Holds, always
 from generic_worker.errors import SubmitError
 from generic_worker.jobs import clock
 
@@ -42,11 +43,13 @@ class Caller:
     Attributes:
         stop: Set when the job is not wanted any more.
         permit: Asked before each try.
+        holds: Whether what `permit` has said last still holds; asked when the command is about to start, in any thread.
         tell: Called with what the flow run's log should say meanwhile.
     """
 
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     permit: Permit = _always
+    holds: Holds = always
     tell: Callable[[str], None] = _to_nobody
 
 
@@ -70,7 +73,7 @@ class Submitter(Protocol):
 
     recipe: Recipe
 
-    async def try_submit(self, job: Job, permit: Permit = _always) -> Attempt:
+    async def try_submit(self, job: Job, caller: Caller) -> Attempt:
         """Run the submit command once, if that is permitted. A submitted job has its id."""
 
     async def find(self, jobs: Sequence[Job]) -> tuple[set[Job], dict[Job, str]]:
@@ -106,7 +109,7 @@ async def submit_job(driver: Submitter, job: Job, caller: Caller | None = None) 
     caller = caller or Caller()
     recipe, give_up = driver.recipe, clock.now() + driver.recipe.policy.retry_for
     for wait in _waits(_FIRST_WAIT):
-        attempt = await driver.try_submit(job, caller.permit)
+        attempt = await driver.try_submit(job, caller)
         if attempt.outcome == "submitted":
             return
         if attempt.outcome == "stop":  # before another try it was proven that there is none

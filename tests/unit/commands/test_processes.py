@@ -9,6 +9,7 @@ import pytest
 
 from generic_worker.commands import processes
 from generic_worker.commands.runner import Command, CommandResult, CommandRunner
+from generic_worker.errors import CommandOverdue
 
 PATIENT = "trap '' TERM; (trap '' TERM; sleep 100; sleep 100) & while :; do sleep 100; done"
 
@@ -151,3 +152,11 @@ def test_what_a_command_leaves_behind_on_purpose_runs_on_and_holds_nobody_up(lau
 
     assert alive
     assert result.exit_code == 0
+
+
+def test_a_command_is_not_started_for_something_that_does_not_hold_any_more(tmp_path):
+    command = Command(("touch", str(tmp_path / "done")), holds=lambda: False)
+
+    with pytest.raises(CommandOverdue, match="done` was not started: its turn came too late"):
+        asyncio.run(CommandRunner().run(command))
+    assert not (tmp_path / "done").exists()

@@ -71,6 +71,7 @@ class Site:
         stop: bool = False,
         stop_after: int = 0,
         permits: Iterator[tuple[str, str]] | None = None,
+        holds: Iterator[bool] | None = None,
         **policy: float,
     ) -> Job:
         """Submit a job whose submit and find commands are scripts; cancel it once find was called so often."""
@@ -87,6 +88,8 @@ class Site:
                 caller.stop.set()
             if permits is not None:
                 caller.permit = self._next_of(permits)
+            if holds is not None:
+                caller.holds = lambda: next(holds)
             submitting = asyncio.create_task(Driver(recipe, self.runner).submit(job, caller))
             while stop_after and not submitting.done():
                 await asyncio.sleep(0.1)
@@ -361,3 +364,22 @@ def test_a_clean_up_that_is_about_a_jobs_id_is_not_run_where_there_is_no_job(sit
         site.submit(SUBMIT + MADE.replace("$place/made", "$place/made$job_id"), "echo bad partition; exit 1")
 
     assert (site.place / "made").exists()
+
+
+def test_a_submission_whose_turn_has_come_too_late_is_asked_about_again_before_it_is_made(site: Site) -> None:
+    permits, holds = [("go", "")] * 3 + [("stop", "too many")], [False, False, True]
+    job = site.submit(SUBMIT, "echo 4711", permits=iter(permits), holds=iter(holds))
+
+    assert (job.id, site.submitted) == ("4711", 1)
+
+
+def test_a_submission_that_is_not_permitted_when_it_is_asked_about_again_is_not_made(site: Site) -> None:
+    with pytest.raises(SubmitError, match="nobody wants it"):
+        site.submit(
+            SUBMIT,
+            "echo 4711",
+            permits=iter([("go", ""), ("stop", "nobody wants it")]),
+            holds=iter([False]),
+        )
+
+    assert site.submitted == 0
