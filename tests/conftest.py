@@ -135,18 +135,21 @@ def processes_of_fixture():
 
 
 def multiply(home, run, number, more=lambda _own, _index: {}):
-    """Copy a flow run that runs, in the server's own database: asking the server for hundreds would take minutes.
+    """Copy a flow run, with all its states, in the server's own database: asking it for hundreds would take minutes.
 
     `more(id, index)` is what else is to be different about each copy. Returns the copies' ids.
     """
     found = []
     with sqlite3.connect(home / "prefect.db", timeout=60) as database:
+        (last,) = database.execute("SELECT state_id FROM flow_run WHERE id = ?", (str(run),)).fetchone()
+        of_run = database.execute("SELECT id FROM flow_run_state WHERE flow_run_id = ?", (str(run),))
+        states = [state for (state,) in of_run]
         for index in range(number):
-            own, state = uuid4(), str(uuid4())
-            new = {"id": str(own), "state_id": state, "name": f"run-{own.hex[:8]}", **more(own, index)}
-            _copy(database, "flow_run", f"id = '{run}'", **new)
-            which = f"flow_run_id = '{run}' AND type = 'RUNNING'"
-            _copy(database, "flow_run_state", which, id=state, flow_run_id=str(own))
+            own, copies = uuid4(), {state: str(uuid4()) for state in states}
+            new = {"id": str(own), "state_id": copies[last], "name": f"run-{own.hex[:8]}", **more(own, index)}
+            _copy(database, "flow_run", run, **new)
+            for state, copy in copies.items():
+                _copy(database, "flow_run_state", state, id=copy, flow_run_id=str(own))
             found.append(own)
     return found
 
@@ -154,12 +157,13 @@ def multiply(home, run, number, more=lambda _own, _index: {}):
 def _copy(database, table, which, **new):
     names = {row[1] for row in database.execute(f"PRAGMA table_info({table})")} - {"idempotency_key"}
     picked = ", ".join(f":{name}" if name in new else name for name in names)
-    database.execute(f"INSERT INTO {table} ({', '.join(names)}) SELECT {picked} FROM {table} WHERE {which}", new)
+    text = f"INSERT INTO {table} ({', '.join(names)}) SELECT {picked} FROM {table} WHERE id = '{which}'"
+    database.execute(text, new)
 
 
 @pytest.fixture(name="multiply", scope="session")
 def multiply_fixture(server):
-    """Copy a flow run that runs: multiply(run, number, more)."""
+    """Copy a flow run: multiply(run, number, more)."""
     return lambda *arguments: multiply(server.home, *arguments)
 
 

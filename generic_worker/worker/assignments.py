@@ -6,11 +6,11 @@ An assignment never ends with a guess: what cannot be known is waited for, and w
 from __future__ import annotations
 
 import asyncio
-import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from generic_worker.errors import SubmitError
+from generic_worker.errors import AttemptLostError
 from generic_worker.job import CLEANED, JobReference, JobState
 from generic_worker.jobs import clock
 from generic_worker.jobs.cancellation import end_job
@@ -35,9 +35,7 @@ if TYPE_CHECKING:
     from generic_worker.jobs.submission import Permit
     from generic_worker.jobs.watcher import Watcher
     from generic_worker.jobs.watches import Watch
-
-_ASK_AGAIN = 10.0
-"""Seconds after which a submission asks first whether its job is still wanted. Many may be waiting for their turn."""
+    from generic_worker.worker.attempts import Attempt, Attempts
 
 
 class Host(Protocol):
@@ -62,6 +60,7 @@ class Assignment:
 
     Attributes:
         flow_run: The flow run, as it was when the worker took it on.
+        attempt: The attempt at it that this worker has.
         job: Its job.
         driver: The driver of its recipe.
         cancel: Set when the job is to be ended, or not to be submitted any more.
@@ -72,6 +71,7 @@ class Assignment:
     """
 
     flow_run: FlowRun
+    attempt: Attempt
     job: Job
     driver: Driver
     cancel: asyncio.Event = field(default_factory=asyncio.Event)
@@ -86,11 +86,13 @@ class Assignments:
 
     Args:
         host: The worker.
+        attempts: What it does to the attempts that it has.
         watcher: What watches the jobs.
     """
 
-    def __init__(self, host: Host, watcher: Watcher) -> None:
+    def __init__(self, host: Host, attempts: Attempts, watcher: Watcher) -> None:
         self._host = host
+        self._attempts = attempts
         self._watcher = watcher
         self._active: dict[UUID, Assignment] = {}
         self._waiting: dict[UUID, Assignment] = {}
@@ -145,13 +147,15 @@ class Assignments:
         Raises:
             GenericWorkerError: The job was not submitted; the text says why, and whether it may exist all the same.
         """
-        job, driver, flow_run = assignment.job, assignment.driver, assignment.flow_run
-        logger = self._host.get_flow_run_logger(flow_run)
+        job, attempt, client = assignment.job, assignment.attempt, self._host.client
+        logger = self._host.get_flow_run_logger(assignment.flow_run)
+        save = partial(flow_runs.save_pid, client, attempt.flow_run_id)
         try:
-            if not await flow_runs.save_pid(self._host.client, flow_run.id, job.pid):
-                raise SubmitError("the flow run was deleted before its job was submitted.")
+            if not await self._attempts.step(attempt, lambda: save(job.pid)):
+                raise AttemptLostError("the flow run was deleted before its job was submitted.")
+            caller = Caller(assignment.cancel, self._permit(assignment), attempt.is_fresh, logger.warning)
             with counted_submission(job.recipe):
-                await driver.submit(job, Caller(assignment.cancel, self._permit(assignment), logger.warning))
+                await assignment.driver.submit(job, caller)
             await self._save_id(assignment)
         finally:
             assignment.submitted.set()
@@ -161,7 +165,8 @@ class Assignments:
         """Save the id of a job that is there now. No error of the API ends the assignment: somebody has to watch it."""
         job, flow_run = assignment.job, assignment.flow_run
         try:
-            await flow_runs.save_pid(self._host.client, flow_run.id, job.pid)
+            save = partial(flow_runs.save_pid, self._host.client, flow_run.id, job.pid)
+            await self._attempts.note(assignment.attempt, save)
         except Exception as error:  # noqa: BLE001 - its key is saved: whoever comes later finds it by that
             logger = self._host.get_flow_run_logger(flow_run)
             logger.warning("The id of %s job %s could not be saved: %s", job.recipe, job.id, error)
@@ -169,23 +174,16 @@ class Assignments:
     def _permit(self, assignment: Assignment) -> Permit:
         """What says, when a submission's turn has come, whether the job is still wanted and not there yet."""
         cancelled = "stop", "the flow run was cancelled before its job was submitted."
-        asked = time.time()  # a worker's host may have been suspended meanwhile, which a monotonic clock would not show
 
         async def permit() -> tuple[str, str]:
-            nonlocal asked
             if assignment.cancel.is_set():
                 return cancelled
-            if time.time() - asked < _ASK_AGAIN:
-                return "go", ""
-            flow_run = await flow_runs.read(self._host.client, assignment.flow_run.id)
-            asked = time.time()
-            if flow_run is None or flow_run.state is None:
-                return "stop", "the flow run was deleted before its job was submitted."
-            if flow_run.state.is_cancelling():
+            state = await self._attempts.look(assignment.attempt)
+            if state.is_cancelling():
                 return cancelled
-            if not flow_runs.is_active(flow_run) or not _is_job_of(assignment.job, flow_run):
-                return "stop", f"the flow run is {flow_run.state.name} by now, or counts on another job."
-            return ("begun", "the flow run has begun.") if flow_run.state.is_running() else ("go", "")
+            if not flow_runs.is_active_state(state):
+                raise AttemptLostError(f"the flow run is {state.name} by now.")
+            return ("begun", "the flow run has begun.") if state.is_running() else ("go", "")
 
         return permit
 
@@ -237,14 +235,15 @@ class Assignments:
         """Report a job's end to Prefect, unless the flow run has done so itself; then clean up."""
         job, driver, flow_run = assignment.job, assignment.driver, assignment.flow_run
         logger, ended = self._host.get_flow_run_logger(flow_run), clock.now()
-        if await self._has_another_owner(flow_run):
+        if not await self._attempts.is_mine(assignment.attempt):
+            logger.info("The end of %s job %s is seen to by another worker.", job.recipe, job.id)
             return status
         ended_well = status.state in {JobState.SUCCEEDED, JobState.FINISHED}  # as far as anybody says
         if not (ended_well and await self._reported(assignment)):
             status = await driver.explain(job, status)
             message = end_message(job, status, assignment.ended_because if assignment.cancel.is_set() else "")
             reported = None if assignment.cancel.is_set() else await self._resubmit(assignment, status, message)
-            reported = reported or await flow_runs.report_end(self._host.client, flow_run.id, message, job.key)
+            reported = reported or await self._attempts.report_end(assignment.attempt, message, job.key)
             if reported is not None:
                 REPORT_SECONDS.labels(job.recipe).observe(clock.now() - ended)
             if reported is not None and not reported.is_cancelled():
@@ -259,7 +258,7 @@ class Assignments:
             job.fields[CLEANED] = "1"
             now = await flow_runs.read(self._host.client, flow_run.id)
             if now is not None and _is_job_of(job, now):
-                await flow_runs.save_pid(self._host.client, flow_run.id, job.pid)
+                await flow_runs.patiently(lambda: flow_runs.save_pid(self._host.client, flow_run.id, job.pid))
         return status
 
     async def _resubmit(self, assignment: Assignment, status: JobStatus, message: str) -> State | None:
@@ -267,13 +266,7 @@ class Assignments:
         job, policy = assignment.job, assignment.driver.recipe.policy.resubmit
         if policy is None or not (status.state.final and policy.covers(status.word, status.reason)):
             return None
-        return await resubmit(self._host.client, assignment.flow_run.id, job.key, policy, message)
-
-    async def _has_another_owner(self, flow_run: FlowRun) -> bool:
-        """Whether another worker has taken a run over: one that took this one for dead, and now sees to the rest."""
-        now = await flow_runs.read(self._host.client, flow_run.id)
-        name = flow_runs.owner(now) if now is not None else None
-        return name not in {None, self._host.name}
+        return await resubmit(self._attempts, assignment.attempt, job.key, policy, message)
 
     async def _reported(self, assignment: Assignment) -> bool:
         """Whether a flow run whose job ended well has said how it ended. Its report may still be on its way."""

@@ -12,6 +12,7 @@ from uuid import uuid4
 
 from prefect.exceptions import ObjectNotFound
 
+from generic_worker.errors import SubmitError
 from generic_worker.worker.preparation import no_such_pool, prepared
 from generic_worker.worker.worker import GenericWorker, GenericWorkerResult
 
@@ -118,8 +119,12 @@ class CallerWorker(
     ) -> GenericWorkerResult:
         """Submit a flow run's job and wait for its end, as any worker does; but say first whose the flow run is."""
         del task_status  # Prefect gives none here
-        await self._give_worker_labels_to_flow_run(flow_run.id)
-        return await super().run(flow_run, configuration, _Status(lambda _: self._submissions[flow_run.id].set()))
+        attempt = await self._attempts.own(flow_run.id)
+        if attempt is None:
+            raise SubmitError("the flow run was deleted before its job was submitted.")
+        with self._at(flow_run, attempt):
+            await self._give_worker_labels_to_flow_run(flow_run.id)
+            return await super().run(flow_run, configuration, _Status(lambda _: self._submissions[flow_run.id].set()))
 
 
 class _Status:

@@ -5,15 +5,14 @@ A passing failure of the API is waited out: it never decides what becomes of a r
 
 from __future__ import annotations
 
-from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, TypeVar
 
 import httpx
-from prefect.exceptions import Abort, ObjectNotFound, Pause
-from prefect.states import Cancelled, Crashed
-from prefect.utilities.engine import propose_state
+from prefect.exceptions import ObjectNotFound
 from tenacity import AsyncRetrying, retry_if_exception, wait_random_exponential
+
+from generic_worker.worker.api_calls import OutdatedCallError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -33,7 +32,7 @@ def is_passing(error: BaseException) -> bool:
     """Whether a failed call of the API may succeed when it is made again."""
     if isinstance(error, httpx.HTTPStatusError):
         return error.response.status_code in _PASSING
-    return isinstance(error, httpx.TransportError)
+    return isinstance(error, (httpx.TransportError, OutdatedCallError))
 
 
 async def patiently(call: Callable[[], Awaitable[T]]) -> T:
@@ -79,6 +78,11 @@ def is_active(flow_run: FlowRun) -> bool:
         return not state.state_details.pause_reschedule
     if state.is_scheduled():
         return state.name == "AwaitingRetry" and flow_run.empirical_policy.retry_type == "in_process"
+    return is_active_state(state)
+
+
+def is_active_state(state: State) -> bool:
+    """Whether a flow run in this state counts on its job, whatever else is true of it: some others do, too."""
     return state.is_pending() or state.is_running() or state.is_cancelling()
 
 
@@ -113,40 +117,12 @@ def is_outdated(key: str, states: Iterable[State]) -> bool:
     return picked_up > (1 if later and later[0].is_scheduled() else 0)
 
 
-async def counts_on(client: PrefectClient, flow_run_id: UUID, key: str) -> bool:
-    """Whether the job of that key is the one that a flow run counts on, or would be if it existed."""
-    return not is_outdated(key, await patiently(lambda: client.read_flow_run_states(flow_run_id)))
-
-
 async def save_pid(client: PrefectClient, flow_run_id: UUID, pid: str) -> bool:
     """Write down where a flow run's job is, before anything depends on it. Says whether the run is still there."""
     try:
-        await patiently(lambda: client.update_flow_run(flow_run_id, infrastructure_pid=pid))
+        await client.update_flow_run(flow_run_id, infrastructure_pid=pid)
     except httpx.HTTPStatusError as error:  # Prefect makes no ObjectNotFound of it in this call
         if error.response.status_code == httpx.codes.NOT_FOUND:
             return False
         raise
     return True
-
-
-async def report_end(client: PrefectClient, flow_run_id: UUID, message: str, key: str) -> State | None:
-    """Report that a flow run's job has ended, if the run has not reported its own end.
-
-    Only a run that counts on this job is touched, and not one that was picked up again since.
-
-    Returns:
-        The state that the run was given; None if it was left as it is, or is not there any more.
-    """
-    while True:
-        flow_run = await read(client, flow_run_id)
-        if flow_run is None or flow_run.state is None or not is_active(flow_run):
-            return None
-        if not await counts_on(client, flow_run_id, key):
-            return None
-        end: State = Cancelled(message=message) if flow_run.state.is_cancelling() else Crashed(message=message)
-        try:
-            result = await patiently(partial(propose_state, client, end, flow_run_id=flow_run_id))
-        except (Abort, Pause, ObjectNotFound):  # moved by somebody else, or deleted; the first two are BaseExceptions
-            return None
-        if not result.is_cancelling():  # the run was being cancelled after all, and a crash is refused
-            return result if result.type == end.type else None

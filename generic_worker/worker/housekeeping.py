@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.objects import StateType, WorkerStatus
 
 from generic_worker.job import JobState
 from generic_worker.jobs import clock
@@ -20,7 +19,7 @@ from generic_worker.worker.queries import (
     runs_by_id,
     runs_of_pool,
     runs_that_wait_in_their_jobs,
-    workers_online,
+    workers_of_pool,
 )
 from generic_worker.worker.recovery import is_abandoned
 
@@ -29,9 +28,10 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from uuid import UUID
 
-    from prefect.client.schemas.objects import FlowRun
+    from prefect.client.schemas.objects import FlowRun, Worker
     from typing_extensions import Self
 
+    from generic_worker.worker.api_calls import ApiClock
     from generic_worker.worker.assignments import Assignment, Assignments, Host
     from generic_worker.worker.recovery import Recovery
 
@@ -46,9 +46,11 @@ _AT_ONCE = 50
 _FLOW_GRACE = 60.0
 """Seconds that a running flow has to end itself when it is cancelled, before its job is."""
 _OWNERLESS_AGE = 60.0
-"""Seconds for which a run that has no job and no worker of its own must have been so before it is handed back."""
-_FORGOTTEN_AGE = 900.0
-"""The same, for a run that another worker may have picked up a moment ago, for all that it says."""
+"""Seconds for which a run may have neither a job nor a worker of its own before somebody looks whose it is."""
+_HEARTBEAT = 30
+"""Seconds between two heartbeats of a worker that does not say."""
+_MISSED = 3
+"""Heartbeats after which Prefect calls a worker offline."""
 _UNCLEANED_EVERY = 600.0
 """Seconds between looks for jobs that ended while nobody watched."""
 
@@ -62,6 +64,7 @@ class Housekeeping:
         name: Its own name.
         assignments: The runs it has.
         recovery: How it takes over those of others; None if it does not.
+        api_clock: The API's clock.
         adopt: Starts to follow a run that was taken over.
         is_mine: Whether this worker has a run, or is about to submit it.
         check_pool: Looks at the pool's recipe when it has changed.
@@ -76,6 +79,7 @@ class Housekeeping:
         name: str,
         assignments: Assignments,
         recovery: Recovery | None,
+        api_clock: ApiClock,
         adopt: Callable[[Assignment], None],
         is_mine: Callable[[UUID], bool],
         check_pool: Callable[[], Awaitable[None]],
@@ -86,6 +90,7 @@ class Housekeeping:
         self._name = name
         self._assignments = assignments
         self._recovery = recovery
+        self._clock = api_clock
         self._adopt = adopt
         self._is_mine = is_mine
         self._check_pool = check_pool
@@ -140,7 +145,7 @@ class Housekeeping:
         self._looked_for_cancelling = now
         for flow_run in await runs_of_pool(self._host.client, self._pool, [StateType.CANCELLING]):
             assignment = self._assignments.get(flow_run.id)
-            if assignment is not None and not assignment.cancel.is_set() and _is_due(flow_run, assignment):
+            if assignment is not None and not assignment.cancel.is_set() and self._is_due(flow_run, assignment):
                 self._end(assignment)
 
     def _end(self, assignment: Assignment) -> None:
@@ -168,17 +173,30 @@ class Housekeeping:
         runs = await runs_of_pool(self._host.client, self._pool, ACTIVE, but=ours)
         runs += await runs_that_wait_in_their_jobs(self._host.client, self._pool, but=ours)
         others_runs = [run for run in runs if not self._is_mine(run.id)]
-        online = await workers_online(self._host.client, self._pool)
-        abandoned = [run for run in others_runs if _is_forgotten(run) or self._is_abandoned(run, online)]
-        await self._take_over(recovery, abandoned)
+        online = await self._who_is_there()
+        abandoned = [run for run in others_runs if self._is_abandoned(run, online)]
+        await self._take_over(recovery, abandoned, online)
         if clock.now() - self._looked_for_uncleaned > _UNCLEANED_EVERY:
             self._looked_for_uncleaned = clock.now()
-            self._adopt_new(await recovery.not_cleaned_up(self._host.client, self._pool, online))
+            self._adopt_new(await recovery.not_cleaned_up(self._pool, online))
 
-    async def _take_over(self, recovery: Recovery, abandoned: Sequence[FlowRun]) -> None:
+    async def _who_is_there(self) -> set[str]:
+        """The names of the workers that are alive, as far as Prefect says.
+
+        After an outage of the API nobody has been heard of for a while, so that all look dead. Nothing would be doubled
+        by taking their runs over; but they are alive, and see to them.
+        """
+        workers = await workers_of_pool(self._host.client, self._pool)
+        return {worker.name for worker in workers if worker.status is WorkerStatus.ONLINE or self._may_be_back(worker)}
+
+    def _may_be_back(self, worker: Worker) -> bool:
+        """Whether a worker that looks dead may only not have been heard of again yet."""
+        return self._clock.in_touch() < _MISSED * (worker.heartbeat_interval_seconds or _HEARTBEAT) + _ROUND_EVERY
+
+    async def _take_over(self, recovery: Recovery, abandoned: Sequence[FlowRun], online: set[str]) -> None:
         taken = others = 0
         for at in range(0, len(abandoned), _AT_ONCE):
-            assignments, settled = await recovery.take_over(self._host.client, abandoned[at : at + _AT_ONCE])
+            assignments, settled = await recovery.take_over(abandoned[at : at + _AT_ONCE], online)
             self._adopt_new(assignments)
             taken, others = taken + len(assignments), others + len(settled)
         if taken or others:
@@ -191,8 +209,14 @@ class Housekeeping:
                 self._adopt(assignment)
 
     def _is_abandoned(self, flow_run: FlowRun, online: set[str]) -> bool:
-        settled = bool(flow_run.infrastructure_pid) or _age(flow_run) > _OWNERLESS_AGE
-        return settled and is_abandoned(flow_run, self._name, online)
+        if flow_runs.owner(flow_run) is None and not flow_run.infrastructure_pid:
+            return self._clock.in_state(flow_run) > _OWNERLESS_AGE
+        return is_abandoned(flow_run, self._name, online)
+
+    def _is_due(self, flow_run: FlowRun, assignment: Assignment) -> bool:
+        watch = assignment.watch
+        begun = flow_run.start_time is not None and watch is not None and watch.status.state is not JobState.PENDING
+        return not begun or self._clock.in_state(flow_run) > _FLOW_GRACE
 
     async def _look_after_waiting(self) -> None:
         """Look after those runs of ours that have not begun. Only of those that have moved on is anything read."""
@@ -218,32 +242,13 @@ class Housekeeping:
             limit, watch = assignment.driver.recipe.policy.pending_for, assignment.watch
             if limit is None or watch is None or assignment.cancel.is_set():
                 continue
-            if watch.status.state is JobState.PENDING and _waited(assignment) > limit:
+            if watch.status.state is JobState.PENDING and self._waited(assignment) > limit:
                 assignment.ended_because = (
                     f"it was not started within {limit:g} s, as policy.pending_for says (it was {watch.status})"
                 )
                 self._end(assignment)
 
-
-def _is_due(flow_run: FlowRun, assignment: Assignment) -> bool:
-    watch = assignment.watch
-    begun = flow_run.start_time is not None and watch is not None and watch.status.state is not JobState.PENDING
-    return not begun or _age(flow_run) > _FLOW_GRACE
-
-
-def _waited(assignment: Assignment) -> float:
-    """Seconds since a job was submitted, or a little more. Prefect hands a worker flow runs without their states."""
-    flow_run = assignment.flow_run
-    return _age(flow_run) if flow_run.state is not None else clock.now() - assignment.job.born
-
-
-def _is_forgotten(flow_run: FlowRun) -> bool:
-    """Whether some worker picked a run up, died before it said who it was, and nobody can tell which it was."""
-    return not flow_run.infrastructure_pid and flow_runs.owner(flow_run) is None and _age(flow_run) > _FORGOTTEN_AGE
-
-
-def _age(flow_run: FlowRun) -> float:
-    """Seconds for which a flow run has been in its state."""
-    if flow_run.state is None:
-        return 0.0
-    return (datetime.now(timezone.utc) - flow_run.state.timestamp).total_seconds()
+    def _waited(self, assignment: Assignment) -> float:
+        """Seconds since a job was submitted, or a little more."""
+        flow_run = assignment.flow_run
+        return self._clock.in_state(flow_run) if flow_run.state is not None else clock.now() - assignment.job.born

@@ -14,7 +14,7 @@ from prefect.client.schemas.filters import (
     WorkPoolFilter,
     WorkPoolFilterName,
 )
-from prefect.client.schemas.objects import StateType, WorkerStatus
+from prefect.client.schemas.objects import StateType
 
 from generic_worker.worker.flow_runs import is_active
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from prefect.client.orchestration import PrefectClient
-    from prefect.client.schemas.objects import FlowRun
+    from prefect.client.schemas.objects import FlowRun, Worker
     from prefect.types import DateTime
 
 ACTIVE = (StateType.PENDING, StateType.RUNNING, StateType.CANCELLING)
@@ -74,10 +74,9 @@ async def runs_that_wait_in_their_jobs(client: PrefectClient, pool: str, but: Se
     return [run for run in found if is_active(run)]
 
 
-async def workers_online(client: PrefectClient, pool: str) -> set[str]:
-    """The names of the workers of a pool that Prefect calls online."""
-    workers = await client.read_workers_for_work_pool(pool)
-    return {worker.name for worker in workers if worker.status is WorkerStatus.ONLINE}
+async def workers_of_pool(client: PrefectClient, pool: str) -> list[Worker]:
+    """The workers of a pool that Prefect knows, whether they are online or not."""
+    return await client.read_workers_for_work_pool(pool)
 
 
 async def runs_by_id(client: PrefectClient, ids: Sequence[UUID], but: Iterable[StateType] = ()) -> list[FlowRun]:

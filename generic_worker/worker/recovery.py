@@ -8,40 +8,43 @@ never to have been submitted is handed back.
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from prefect.client.schemas.objects import StateType
-from prefect.exceptions import Abort, ObjectNotFound, Pause
-from prefect.logging.loggers import flow_run_logger
-from prefect.states import Scheduled
-from prefect.utilities.engine import propose_state
+from prefect.exceptions import ObjectNotFound
 
 from generic_worker.errors import GenericWorkerError
 from generic_worker.job import CLEANED, JobReference
-from generic_worker.jobs import clock
-from generic_worker.jobs.metrics import FLOW_RUNS
-from generic_worker.jobs.submission import Reminder
 from generic_worker.worker import flow_runs
+from generic_worker.worker.api_calls import Moment
 from generic_worker.worker.assignments import Assignment
+from generic_worker.worker.interrupted import InterruptedSubmissions
 from generic_worker.worker.queries import runs_of_pool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from uuid import UUID
 
-    from prefect.client.orchestration import PrefectClient
-    from prefect.client.schemas.objects import FlowRun
+    from prefect.client.schemas.objects import FlowRun, State
     from prefect.types import DateTime, KeyValueLabels
 
     from generic_worker.jobs.driver import Driver
     from generic_worker.language.recipe import Recipe
+    from generic_worker.worker.api_calls import ApiClock
+    from generic_worker.worker.assignments import Host
+    from generic_worker.worker.attempts import Attempt, Attempts
+    from generic_worker.worker.claims import Claim
     from generic_worker.worker.configuration import GenericWorkerJobConfiguration
 
 _ENDED = (StateType.COMPLETED, StateType.FAILED, StateType.CRASHED, StateType.CANCELLED)
 _LOOK_BACK = timedelta(days=1)
 """How long ago a run may have ended for its job to be cleaned up after a restart."""
+_FORGOTTEN_AGE = 900.0
+"""Seconds after which a run that was picked up, for all that it says by nobody, is nobody's."""
+_SAME_TIME = 5.0
+"""Seconds by which the API's time may be wrong here: it is told to a second, and some are lost on the way."""
 
 
 def is_abandoned(flow_run: FlowRun, me: str, online: set[str]) -> bool:
@@ -56,83 +59,127 @@ class Recovery:
     """Takes over the abandoned runs of a pool.
 
     Args:
-        name: This worker's name.
+        host: The worker.
+        attempts: What it does to the attempts that it has.
+        api_clock: The API's clock.
         resolve: Makes the job configuration of a flow run, as it is now.
         driver: The driver of a recipe.
         is_mine: Whether this worker has a flow run already, or is about to submit it.
-        warn: Writes a warning into the worker's log.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - it is wired once
         self,
-        name: str,
+        host: Host,
+        attempts: Attempts,
+        api_clock: ApiClock,
         resolve: Callable[[FlowRun], Any],
         driver: Callable[[Recipe], Driver],
         is_mine: Callable[[UUID], bool],
         warn: Callable[..., None],
     ) -> None:
-        self._name = name
+        self._host = host
+        self._attempts = attempts
+        self._clock = api_clock
         self._resolve = resolve
         self._driver = driver
         self._is_mine = is_mine
         self._warn = warn
         self._warned: set[str] = set()
-        self._without_id: dict[str, float] = {}
-        self._reminders: dict[str, Reminder] = {}
+        self._interrupted = InterruptedSubmissions(host, attempts, api_clock)
+        self._started = Moment()
+        self._undecided: dict[UUID, Attempt] = {}
 
-    async def take_over(self, client: PrefectClient, runs: Sequence[FlowRun]) -> tuple[list[Assignment], list[FlowRun]]:
+    async def take_over(self, runs: Sequence[FlowRun], online: set[str]) -> tuple[list[Assignment], list[Attempt]]:
         """Take over abandoned active runs.
 
+        Args:
+            runs: The runs.
+            online: The workers that are there.
+
         Returns:
-            Assignments whose jobs have ids, to be followed; and the runs that were handed back or reported as ended.
+            Assignments whose jobs have ids, to be followed; and attempts that were handed back or reported as ended.
         """
         gate = asyncio.Semaphore(8)
 
-        async def one(run: FlowRun) -> tuple[FlowRun | None, Assignment | None]:
+        async def one(run: FlowRun) -> tuple[Attempt, Assignment | None] | None:
             async with gate:
-                fresh = await flow_runs.read(client, run.id)  # it may have ended since the list was made
-                if fresh is None or not flow_runs.is_active(fresh) or self._is_mine(run.id):
-                    return None, None
-                submitted = await self._was_submitted(client, fresh)
-                return (None, await self._assignment(fresh)) if submitted else (fresh, None)
+                return None if self._is_mine(run.id) else await self._claim(run, online)
 
-        answers = await asyncio.gather(*(one(run) for run in runs))
-        found = [assignment for _, assignment in answers if assignment is not None]
+        claimed = [answer for answer in await asyncio.gather(*(one(run) for run in runs)) if answer is not None]
+        found = [assignment for _, assignment in claimed if assignment is not None]
         taken = [assignment for assignment in found if assignment.job.id]
-        located, settled = await self._locate(client, [a for a in found if not a.job.id])
+        located, settled = await self._interrupted.settle([one for one in found if not one.job.id])
         taken += located
-        never_submitted = [run for run, _ in answers if run is not None]
-        settled += [run for run in never_submitted if await self._hand_back(client, run)]
-        for assignment in taken:
-            await self._claim(client, assignment)
+        without_job = [attempt for attempt, assignment in claimed if assignment is None]
+        settled += [attempt for attempt in without_job if await self._interrupted.hand_back(attempt)]
+        for done in [*settled, *(assignment.attempt for assignment in taken)]:
+            self._undecided.pop(done.id, None)
         return taken, settled
 
-    async def _claim(self, client: PrefectClient, assignment: Assignment) -> None:
-        """Say that a run is this worker's now. Of two that say so, the last one has it."""
-        if flow_runs.owner(assignment.flow_run) == self._name:
-            return
-        label: KeyValueLabels = {flow_runs.OWNER: self._name}
-        await flow_runs.patiently(partial(client.update_flow_run_labels, assignment.flow_run.id, label))
+    async def _claim(self, run: FlowRun, online: set[str]) -> tuple[Attempt, Assignment | None] | None:
+        """Take an active run over. Returns the attempt, and what its pid says of its job, if it has one."""
+        attempt, states = await self._attempts.present(run.id)
+        if attempt is None or not _is_active(run, attempt.state):
+            return None
+        state, attempt = attempt.state, self._undecided.get(attempt.id, attempt)
+        attempt.state = state
+        now = run if _has_id(run) else await flow_runs.read(self._host.client, run.id)
+        if now is None:
+            return None
+        assignment, reference = None, JobReference.parse(now.infrastructure_pid or "")
+        if now.infrastructure_pid and (reference is None or not flow_runs.is_outdated(reference.key, states)):
+            assignment = await self._assignment(now, attempt)
+            if assignment is None:
+                return None
+        if not await self._attempts.take_over(attempt, partial(self._is_gone, run, online)):
+            return None
+        self._undecided[attempt.id] = attempt
+        if assignment is not None or attempt.number > 0:  # it is not done with at once
+            await self._label(now)
+        return attempt, assignment
 
-    async def _was_submitted(self, client: PrefectClient, flow_run: FlowRun) -> bool:
-        """Whether a run's pid belongs to its present attempt. One that is being retried still has that of the last."""
-        if not flow_run.infrastructure_pid:
-            return False
-        reference = JobReference.parse(flow_run.infrastructure_pid)
-        return reference is None or await flow_runs.counts_on(client, flow_run.id, reference.key)
+    def _is_gone(self, run: FlowRun, online: set[str], claim: Claim | None) -> bool:
+        """Whether the worker that wrote the last claim is gone: an earlier process of this name, or offline.
 
-    async def not_cleaned_up(self, client: PrefectClient, pool: str, online: set[str]) -> list[Assignment]:
+        Where there is none, some worker picked the run up a moment ago, or died in that moment.
+        """
+        if claim is None:
+            alone = not online - {self._host.name}
+            return alone or flow_runs.owner(run) is not None or self._clock.in_state(run) > _FORGOTTEN_AGE
+        if claim.worker != self._host.name:
+            return claim.worker not in online
+        if claim.written is None or self._clock.age(claim.written) > self._started.age - _SAME_TIME:
+            return True
+        self._warn_once(
+            f"Another worker named {claim.worker!r} is at work in this work pool. Give each a name of its own (--name):"
+            " two that share one leave each other's flow runs alone, also when one of them is gone."
+        )
+        return False
+
+    async def _label(self, flow_run: FlowRun) -> None:
+        """Say that a run is this worker's now, so that others, and this one's next start, know whom to look for."""
+        if flow_runs.owner(flow_run) != self._host.name:
+            label: KeyValueLabels = {flow_runs.OWNER: self._host.name}
+            await flow_runs.patiently(partial(self._host.client.update_flow_run_labels, flow_run.id, label))
+
+    async def not_cleaned_up(self, pool: str, online: set[str]) -> list[Assignment]:
         """Runs that ended by themselves while nobody watched, and whose jobs were not cleaned up."""
-        since = cast("DateTime", datetime.now(timezone.utc) - _LOOK_BACK)
-        runs = [run for run in await runs_of_pool(client, pool, _ENDED, since) if is_abandoned(run, self._name, online)]
+        since = cast("DateTime", self._clock.now() - _LOOK_BACK)
+        runs = await runs_of_pool(self._host.client, pool, _ENDED, since)
+        runs = [run for run in runs if is_abandoned(run, self._host.name, online)]
         runs = [run for run in runs if run.infrastructure_pid and f"{CLEANED}=1" not in run.infrastructure_pid]
-        found = [await self._assignment(run) for run in runs]
-        wanted = [one for one in found if one and one.job.id and one.driver.cleans_up]
-        for assignment in wanted:
-            await self._claim(client, assignment)
+        wanted = []
+        for run in runs:
+            attempt, _ = await self._attempts.present(run.id)
+            assignment = await self._assignment(run, attempt) if attempt else None
+            if attempt is None or assignment is None or not (assignment.job.id and assignment.driver.cleans_up):
+                continue
+            if await self._attempts.take_over(attempt, partial(self._is_gone, run, online)):
+                await self._label(run)
+                wanted.append(assignment)
         return wanted
 
-    async def _assignment(self, flow_run: FlowRun) -> Assignment | None:
+    async def _assignment(self, flow_run: FlowRun, attempt: Attempt) -> Assignment | None:
         """What a flow run's pid says of its job; None when it has none of ours, or one that lives elsewhere."""
         reference = JobReference.parse(flow_run.infrastructure_pid or "")
         if reference is None:
@@ -149,86 +196,19 @@ class Recovery:
         except GenericWorkerError as error:
             self._warn_once(f"{flow_run.name}: its job {flow_run.infrastructure_pid} cannot be watched: {error}")
             return None
-        return Assignment(flow_run, job, driver) if driver.scope(job.values) == job.scope else None
-
-    async def _locate(
-        self, client: PrefectClient, without_id: Sequence[Assignment]
-    ) -> tuple[list[Assignment], list[FlowRun]]:
-        """Look up jobs whose worker died while it submitted them; settle what becomes of those that do not exist."""
-        located: list[Assignment] = []
-        settled: list[FlowRun] = []
-        for driver in {assignment.driver for assignment in without_id}:
-            group = [assignment for assignment in without_id if assignment.driver is driver]
-            if driver.recipe.find is None:
-                for assignment in group:
-                    message = f"The worker stopped while it submitted this run, and {driver.recipe.name} has no find."
-                    hint = f"The job may exist: look for the key {assignment.job.key}."
-                    await flow_runs.report_end(client, assignment.flow_run.id, f"{message} {hint}", assignment.job.key)
-                settled += [assignment.flow_run for assignment in group]
-                continue
-            jobs = [assignment.job for assignment in group]
-            found, trouble = await driver.find(jobs)
-            for assignment in group:
-                if assignment.job in found:
-                    await flow_runs.save_pid(client, assignment.flow_run.id, assignment.job.pid)
-                    located.append(assignment)
-                elif assignment.job in trouble:
-                    if await self._is_given_up(client, assignment, trouble[assignment.job]):
-                        settled.append(assignment.flow_run)
-                elif self._is_undecided(assignment):
-                    continue
-                elif await self._hand_back(client, assignment.flow_run):
-                    await assignment.driver.cleanup(assignment.job)
-                    settled.append(assignment.flow_run)
-        return located, settled
-
-    async def _is_given_up(self, client: PrefectClient, assignment: Assignment, trouble: str) -> bool:
-        """Say that a find does not answer; give it up for a run that was cancelled, or when its bound is reached."""
-        flow_run, key, policy = assignment.flow_run, assignment.job.key, assignment.driver.recipe.policy
-        undecided = self._is_undecided(assignment)
-        waited = clock.now() - self._without_id[key]
-        unknown = f"Nobody can say whether the last submission made a job: {trouble}"
-        if flow_run.state is not None and flow_run.state.is_cancelling() and not undecided:
-            why = "The flow run was cancelled."
-        elif policy.find_for is not None and waited > policy.find_for:
-            why = f"No answer for {policy.find_for:g} s, as policy.find_for says."
-        else:
-            if self._reminders.setdefault(key, Reminder()).is_due():
-                flow_run_logger(flow_run=flow_run).warning("%s", unknown)
-            return False
-        message = f"{why} The job may exist: look for {key}.\n{unknown}"
-        await flow_runs.report_end(client, flow_run.id, message, key)
-        return True
-
-    def _is_undecided(self, assignment: Assignment) -> bool:
-        """Whether a job may be about to appear: the command that submits it outlives a worker that is killed."""
-        recipe, now = assignment.driver.recipe, clock.now()
-        waited = now - self._without_id.setdefault(assignment.job.key, now)
-        return waited < recipe.submit.timeout + recipe.policy.visible_after
-
-    async def _hand_back(self, client: PrefectClient, flow_run: FlowRun) -> bool:
-        """Give a run that was never submitted to whichever worker asks next. Says whether anything was done."""
-        state = flow_run.state
-        if state is None or not (state.is_pending() or state.is_cancelling()):
-            return False  # somebody executes it by other means
-        if state.is_cancelling():
-            message = "The flow run was cancelled before its job was submitted."
-            await flow_runs.report_end(client, flow_run.id, message, flow_runs.job_key(flow_run))
-            return True
-        try:
-            await flow_runs.patiently(
-                lambda: propose_state(
-                    client,
-                    Scheduled(message="Its worker stopped before it was submitted."),
-                    flow_run_id=flow_run.id,
-                )
-            )
-        except (Abort, Pause, ObjectNotFound):
-            return False
-        FLOW_RUNS.labels("handed_back").inc()
-        return True
+        return Assignment(flow_run, attempt, job, driver) if driver.scope(job.values) == job.scope else None
 
     def _warn_once(self, text: str) -> None:
         if text not in self._warned:
             self._warned.add(text)
             self._warn("%s", text)
+
+
+def _is_active(run: FlowRun, state: State) -> bool:
+    """Whether a run that was active when it was listed still is. Some states alone do not say so."""
+    return flow_runs.is_active_state(state) or (run.state is not None and run.state.id == state.id)
+
+
+def _has_id(flow_run: FlowRun) -> bool:
+    reference = JobReference.parse(flow_run.infrastructure_pid or "")
+    return reference is not None and bool(reference.id)

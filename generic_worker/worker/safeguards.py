@@ -1,30 +1,52 @@
-"""What Prefect's base worker does with flow runs, made safe: no failure of one, nor of the API, ends the worker.
+"""What Prefect's base worker does with flow runs, made safe.
 
+No failure of one, nor of the API, ends the worker; and nothing is done to a run that another worker has by now.
 Each method here stands in the place of one of Prefect's, and calls that.
 """
 
 from __future__ import annotations
 
+import contextlib
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import httpx
+from prefect.client.schemas.objects import WorkerStatus
+from prefect.exceptions import Abort, ObjectNotFound
 from prefect.settings import PREFECT_API_URL
+from prefect.states import Submitting
 from prefect.types._datetime import now as current_time
+from prefect.utilities.engine import propose_state
 
+from generic_worker.errors import AttemptLostError
 from generic_worker.worker import flow_runs
+from generic_worker.worker.api_calls import ApiClock, Moment, look_after_calls
 from generic_worker.worker.api_outage import ApiOutage
+from generic_worker.worker.attempts import Attempt, Attempts
+from generic_worker.worker.queries import workers_of_pool
 from generic_worker.worker.submission_line import FRESH, SubmissionLine
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from uuid import UUID
 
+    import anyio.abc
     from prefect.client.orchestration import PrefectClient
     from prefect.client.schemas.objects import FlowRun
-    from prefect.workers.base import BaseWorker
+    from prefect.client.schemas.responses import WorkerFlowRunResponse
+    from prefect.workers.base import BaseWorker, BaseWorkerResult
 
     _Base = BaseWorker[Any, Any, Any]
 else:
     _Base = object  # Prefect registers each subclass of its own as a worker type
+
+
+NAMESAKE = (
+    "Prefect has heard of a worker named %r in this work pool %.0f seconds ago. That is well if it is gone, as after a"
+    " restart; if not, give each a name of its own (--name)."
+)
+"""Said at the start of a worker. Whether the other one is gone is not known before it does something."""
 
 
 class Safeguards(_Base):
@@ -33,6 +55,10 @@ class Safeguards(_Base):
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - whatever Prefect passes
         super().__init__(*args, **kwargs)
         self._line = SubmissionLine()
+        self._api_clock = ApiClock()
+        self._attempts = Attempts(self.name, lambda: self.client)
+        self._polled: dict[UUID, Moment] = {}
+        self._begun: dict[UUID, Attempt] = {}
         url = PREFECT_API_URL.value() or ""
         self._polling = ApiOutage("polling for flow runs", self._logger, url)
         self._syncing = ApiOutage("the worker's heartbeat", self._logger, url)
@@ -47,8 +73,26 @@ class Safeguards(_Base):
 
     async def sync_with_backend(self) -> None:
         """Send a heartbeat and read the work pool, likewise."""
-        await self._syncing.outlast(super().sync_with_backend, None)
+        look_after_calls(self.client, self._api_clock)
+        sync = super().sync_with_backend
+
+        async def greet_and_sync() -> None:
+            if self._work_pool is None:
+                await self._look_for_a_namesake()
+            await sync()
+
+        await self._syncing.outlast(greet_and_sync, None)
         self._refuse_other_types()
+
+    async def _look_for_a_namesake(self) -> None:
+        """Say that a worker of this name is there already, before the first heartbeat of this one hides it."""
+        try:
+            workers = await workers_of_pool(self.client, self._work_pool_name)
+        except (ObjectNotFound, httpx.HTTPStatusError):  # no such pool yet, as a rule; the next call says what else
+            return
+        for worker in workers:
+            if worker.name == self.name and worker.status is WorkerStatus.ONLINE and worker.last_heartbeat_time:
+                self._logger.info(NAMESAKE, self.name, self._api_clock.age(worker.last_heartbeat_time))
 
     def _refuse_other_types(self) -> None:
         """Prefect only warns, and hands a worker the runs of a pool whose template is not for it."""
@@ -73,23 +117,80 @@ class Safeguards(_Base):
 
     async def _still_scheduled(self, flow_run: FlowRun) -> FlowRun | None:
         """A flow run that has waited in the line, as it is now; None if it was cancelled or deleted meanwhile."""
+        self._polled[flow_run.id] = Moment()
         now = await flow_runs.read(self.client, flow_run.id)
         return now if now is not None and now.state is not None and now.state.is_scheduled() else None
 
+    async def _get_scheduled_flow_runs(self) -> list[WorkerFlowRunResponse]:
+        """Poll for flow runs that are due soon by the API's clock, and note when."""
+        polled, ahead = Moment(), self._api_clock.ahead()
+        self._prefetch_seconds -= ahead
+        try:
+            found = await super()._get_scheduled_flow_runs()
+        finally:
+            self._prefetch_seconds += ahead
+        waiting = {run: moment for run, moment in self._polled.items() if run in self._submitting_flow_run_ids}
+        self._polled = waiting | dict.fromkeys((entry.flow_run.id for entry in found), polled)
+        # A run that is back already, while its last job is on its way out, cannot have a second place in the limit.
+        borrowers = self._limiter.statistics().borrowers if self._limiter else ()
+        return [entry for entry in found if entry.flow_run.id not in borrowers]
+
+    async def _submit_run_and_capture_errors(
+        self, flow_run: FlowRun, task_status: anyio.abc.TaskStatus[Any] | None = None
+    ) -> BaseWorkerResult | Exception:
+        """Submit a flow run that was picked up, and follow it to its end."""
+        with self._at(flow_run, self._begun[flow_run.id]):
+            return await super()._submit_run_and_capture_errors(flow_run, task_status)
+
+    @contextlib.contextmanager
+    def _at(self, flow_run: FlowRun, attempt: Attempt) -> Iterator[None]:
+        """Be at an attempt at a flow run. What comes of it is named after that."""
+        flow_run.state, flow_run.state_id = attempt.state, attempt.id
+        self._begun[flow_run.id] = attempt
+        try:
+            yield
+        finally:
+            if self._begun.get(flow_run.id) is attempt:  # and not the run's next one
+                del self._begun[flow_run.id]
+
+    async def _propose_pending_state(self, flow_run: FlowRun) -> bool:
+        """Pick a flow run up."""
+        logger = self.get_flow_run_logger(flow_run)
+        try:
+            attempt = await self._attempts.begin(flow_run, self._polled[flow_run.id])
+        except Abort as abort:
+            logger.info("The flow run is not submitted by this worker: %s", abort)
+            return False
+        if attempt is None:
+            logger.info("The flow run is not submitted by this worker: another one has it, or it was rescheduled.")
+            return False
+        self._begun[flow_run.id] = attempt
+        return True
+
     async def _give_worker_labels_to_flow_run(self, flow_run_id: UUID) -> None:
         """Say whose a flow run is. Prefect makes a run Crashed when this fails; it is not worth that."""
-        label = super()._give_worker_labels_to_flow_run
+        label, attempt = super()._give_worker_labels_to_flow_run, self._begun[flow_run_id]
         try:
-            await flow_runs.patiently(lambda: label(flow_run_id))
+            await self._attempts.step(attempt, lambda: label(flow_run_id))
+        except AttemptLostError as lost:
+            self._logger.debug("Flow run %s is not labelled: %s", flow_run_id, lost)
         except Exception as error:  # noqa: BLE001 - whatever it is, the run is what counts
             self._logger.warning("Flow run %s could not be labelled: %s", flow_run_id, error)
+
+    async def _propose_submitting_state(self, flow_run: FlowRun) -> None:
+        """Say that a job is about to be submitted, if it is."""
+        propose = partial(propose_state, self.client, Submitting(), flow_run_id=flow_run.id)
+        with contextlib.suppress(Abort, AttemptLostError, ObjectNotFound):
+            await self._attempts.step(self._begun[flow_run.id], propose)
 
     async def _propose_crashed_state(
         self, flow_run: FlowRun, message: str, client: PrefectClient | None = None
     ) -> None:
         """Report a crash, but never over a run that is being cancelled, was rescheduled, or has reported its end."""
+        del client  # the same
+        attempt = self._begun.get(flow_run.id) or await self._attempts.own(flow_run.id)
         try:
-            state = await flow_runs.report_end(client or self.client, flow_run.id, message, flow_runs.job_key(flow_run))
+            state = await self._attempts.report_end(attempt, message, flow_runs.job_key(flow_run)) if attempt else None
         except Exception:  # noqa: BLE001 - a worker must not fall over one run, and the next round looks at it again
             self.get_flow_run_logger(flow_run).exception("Failed to update the state of flow run '%s'", flow_run.id)
         else:

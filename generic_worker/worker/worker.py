@@ -11,7 +11,7 @@ from prefect.exceptions import InfrastructureNotAvailable, InfrastructureNotFoun
 from prefect.workers.base import BaseWorker, BaseWorkerResult
 
 from generic_worker.commands.runner import CommandRunner
-from generic_worker.errors import GenericWorkerError, VariableError
+from generic_worker.errors import AttemptLostError, GenericWorkerError, VariableError
 from generic_worker.job import JobReference, JobState
 from generic_worker.jobs import clock
 from generic_worker.jobs.driver import Driver
@@ -51,7 +51,7 @@ _FOLLOW_AGAIN = 15.0
 
 
 class GenericWorkerResult(BaseWorkerResult):
-    """How a job ended. `status_code` is its exit code, and never 0 unless it ended well."""
+    """How a job ended. `status_code` is its exit code, and 0 only if it ended well, or is another worker's by now."""
 
 
 class GenericWorker(Safeguards, BaseWorker[GenericWorkerJobConfiguration, GenericWorkerVariables, GenericWorkerResult]):
@@ -75,7 +75,7 @@ class GenericWorker(Safeguards, BaseWorker[GenericWorkerJobConfiguration, Generi
         self._checked: object = None
         self._checked_at = -_SAY_AGAIN
         self._watcher = Watcher(self._logger)
-        self._assignments = Assignments(self, self._watcher)
+        self._assignments = Assignments(self, self._attempts, self._watcher)
         self._adopted: set[asyncio.Task[None]] = set()
         self._watching, self._kept_up = contextlib.AsyncExitStack(), contextlib.AsyncExitStack()
 
@@ -131,6 +131,7 @@ class GenericWorker(Safeguards, BaseWorker[GenericWorkerJobConfiguration, Generi
             name=self.name,
             assignments=self._assignments,
             recovery=self._recovery(),
+            api_clock=self._api_clock,
             adopt=self._adopt,
             is_mine=self._has,
             check_pool=self._check_pool,
@@ -141,7 +142,8 @@ class GenericWorker(Safeguards, BaseWorker[GenericWorkerJobConfiguration, Generi
         """How it takes over the runs of others, if it does."""
         if not self.serves_pool:
             return None
-        return Recovery(self.name, self._resolve, self.driver, self._has, self._logger.warning)
+        warn = self._logger.warning
+        return Recovery(self, self._attempts, self._api_clock, self._resolve, self.driver, self._has, warn)
 
     def _has(self, flow_run_id: UUID) -> bool:
         return flow_run_id in self._assignments or flow_run_id in self._submitting_flow_run_ids
@@ -205,21 +207,29 @@ class GenericWorker(Safeguards, BaseWorker[GenericWorkerJobConfiguration, Generi
         driver = self.driver(configuration.loaded_recipe)
         job = configuration.job(flow_run)
         job.scope = driver.scope(job.values)
-        assignment = Assignment(flow_run, job, driver)
+        assignment = Assignment(flow_run, self._begun[flow_run.id], job, driver)
         self._assignments.take(assignment)
         for name in configuration.void:
             self.get_flow_run_logger(flow_run).warning("The work pool fixes %s: what was set has no effect.", name)
         try:
             try:
                 await self._assignments.submit(assignment)
+            except AttemptLostError as lost:
+                self.get_flow_run_logger(flow_run).info("Nothing is submitted by this worker: %s", lost)
+                _submission_is_over(task_status)
+                return GenericWorkerResult(identifier=job.pid, status_code=0)
             except Exception as error:  # reported here, while the run still counts as this worker's
                 await self._propose_crashed_state(flow_run, f"The job was not submitted. {error}")
                 raise
-            if task_status is not None:
-                task_status.started(job.pid)
+            _submission_is_over(task_status)
             return await self._follow(assignment)
         finally:
             self._assignments.drop(assignment)
+
+    def _release_limit_slot(self, flow_run_id: UUID) -> None:
+        """Free a flow run's place in the limit, unless its job is still followed."""
+        if flow_run_id not in self._assignments:
+            super()._release_limit_slot(flow_run_id)
 
     async def _follow(self, assignment: Assignment) -> GenericWorkerResult:
         """Follow a job to its end. An error of ours must not decide what becomes of the run: it is tried again."""
@@ -277,3 +287,12 @@ class GenericWorker(Safeguards, BaseWorker[GenericWorkerJobConfiguration, Generi
             raise InfrastructureNotAvailable(
                 f"{infrastructure_pid}: the job could not be ended; its state is {status}."
             )
+
+
+def _submission_is_over(task_status: anyio.abc.TaskStatus[Any] | None) -> None:
+    """Let Prefect go on. It is not told the pid: it would write that once more, later, and without a look.
+
+    Told nothing, it frees the run's place in the limit, which `_release_limit_slot` does not let it do before the end.
+    """
+    if task_status is not None:
+        task_status.started(None)

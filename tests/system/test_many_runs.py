@@ -21,7 +21,7 @@ def listing(place):
 
 
 def test_hundreds_of_runs_are_taken_over_in_one_go(make_pool, start_worker, until, multiply, tmp_path):
-    from prefect.states import Running  # noqa: PLC0415 - after the server's settings
+    from prefect.states import Pending, Running  # noqa: PLC0415 - after the server's settings
 
     pool, jobs = make_pool("many", listing(tmp_path)), []
 
@@ -32,6 +32,7 @@ def test_hundreds_of_runs_are_taken_over_in_one_go(make_pool, start_worker, unti
         return {"infrastructure_pid": pid, "labels": json.dumps({"prefect.worker.name": "w"})}
 
     first = pool.run()
+    pool.set_state(first, Pending())
     pool.set_state(first, Running())
     runs = multiply(first, NUMBER, left_by_a_worker)
     pool.delete(first)
@@ -39,7 +40,7 @@ def test_hundreds_of_runs_are_taken_over_in_one_go(make_pool, start_worker, unti
     with start_worker(pool.name) as worker:
         until(lambda: "Took over" in worker.log.read_text(), 240)
         (tmp_path / "jobs").write_text("".join(jobs).replace("RUNNING", "FAILED"))
-        state = pool.ended(runs[0], 60)
+        state = pool.ended(runs[0], 120)
         calls = (tmp_path / "calls").stat().st_size
     log = worker.log.read_text()
 
