@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-FAKES = Path(__file__).parents[1] / "fakes"
+FAKES, SUPPORT = Path(__file__).parents[1] / "fakes", Path(__file__).parents[1] / "support"
 FAULTS = """
 submit.slow=.05 submit.hang=.04 submit.down=.1 submit.lost=.1 submit.mute=.05 submit.empty=.05 submit.garbage=.05
 list.slow=.1 list.hang=.05 list.down=.05 list.empty=.02 list.garbage=.05 list.cut=.05 list.flood=.01 list.strange=.05
@@ -118,3 +118,11 @@ def sites(tmp_path, seed):
         place.mkdir()
         found.append(Faulty(place, seed) if name == "faulty" else Slurm(place))
     return found
+
+
+@pytest.fixture(scope="session")
+def ahead(tmp_path_factory):
+    """The environment of a process on a host whose clock is ahead: ahead(minutes)."""
+    source, built = SUPPORT / "other_clock.c", tmp_path_factory.mktemp("clock") / "other_clock.so"
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", built, source, "-ldl"], check=True, timeout=60)
+    return lambda minutes: {"LD_PRELOAD": str(built), "OTHER_CLOCK": str(60 * minutes)} if minutes else {}
