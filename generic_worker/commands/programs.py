@@ -44,6 +44,7 @@ class Command:
         cwd: Its working directory; the worker's if absent.
         operation: The recipe's operation that it is of, such as `submit`.
         holds: Whether what it is to be run for still holds: asked right before the fork, in a thread of its own.
+        marked: What is run instead of `argv`, so that marks stand around its output; empty where nothing else is.
     """
 
     argv: tuple[str, ...]
@@ -53,6 +54,7 @@ class Command:
     cwd: str | None = None
     operation: str = ""
     holds: Holds = field(default=always, repr=False, compare=False)
+    marked: tuple[str, ...] = field(default=(), repr=False)
 
     @property
     def line(self) -> str:

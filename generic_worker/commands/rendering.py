@@ -13,12 +13,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from generic_worker.commands.far_side import assignments, behind
 from generic_worker.commands.masking import JobValues, marked, refuse_secrets, texts_in
 from generic_worker.commands.programs import Command
 from generic_worker.commands.shared_files import shared_paths
 from generic_worker.errors import VariableError
 from generic_worker.language.environment import MARKS, checked_labels, checked_names
-from generic_worker.language.job_script import assignment, job_script, shell_names, shell_value
+from generic_worker.language.job_script import job_script, shell_names, shell_value
 from generic_worker.language.structures import names_in, render_document, render_structure, render_words, texts
 
 if TYPE_CHECKING:
@@ -28,11 +29,6 @@ if TYPE_CHECKING:
     from generic_worker.language.recipe import Recipe
 
 _SURROGATE_RE = re.compile("[\ud800-\udfff]")
-_FAR_SIDE = (
-    'eval "$(IFS= read -r n && dd bs=1 count="$n" 2>/dev/null)"; '
-    'echo "generic-worker: no standard input arrived: via has to pass it on, as docker exec -i does" >&2; exit 125'
-)
-"""What sets the environment behind a transport that passes none: its text comes first on standard input."""
 
 
 def worker_host() -> str:
@@ -163,12 +159,12 @@ def render(recipe: Recipe, operation: Operation, values: Mapping[str, Any]) -> C
     verb = next((str(path[0]) for path, known in recipe.operations() if known is operation), "a command")
     words = [*(operation.run if isinstance(operation.run, list) else ()), *(recipe.via.run if recipe.via else ())]
     refuse_secrets(verb, (text for _, text in texts((), words)), values)
-    if recipe.via:
-        if environment:
-            argv = ["/bin/sh", "-c", _FAR_SIDE, "sh", *argv]
-            stdin = _assignments(environment) + stdin
-        argv = [*near, shlex.join(argv)] if recipe.via.quote else [*near, *argv]
-    return Command(tuple(argv), stdin, environment, operation.timeout, operation=verb)
+    if recipe.via is None:
+        return Command(tuple(argv), stdin, environment, operation.timeout, operation=verb)
+    plain, as_run = behind(near, argv, environment, shell=recipe.via.quote)
+    stdin = assignments(environment) + stdin
+    marked_words = as_run if as_run != plain else ()
+    return Command(plain, stdin, environment, operation.timeout, operation=verb, marked=marked_words)
 
 
 def _shell_form(recipe: Recipe, script: str, values: Mapping[str, Any]) -> tuple[list[str], dict[str, str]]:
@@ -183,13 +179,6 @@ def _shell_form(recipe: Recipe, script: str, values: Mapping[str, Any]) -> tuple
 
 def _environment(env: Mapping[str, str], values: Mapping[str, Any]) -> dict[str, str]:
     return {name: shell_value(name, value) for name, value in render_structure(env, values).items()}
-
-
-def _assignments(environment: Mapping[str, str]) -> str:
-    """The text that a far side evaluates, with its length in bytes before it."""
-    exports = "".join(f"export {assignment(name, value)}\n" for name, value in environment.items())
-    text = f'{exports}exec "$@"\n'
-    return f"{len(text.encode())}\n{text}"
 
 
 def pasted(argv: Sequence[str]) -> str:

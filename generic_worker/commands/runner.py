@@ -1,6 +1,6 @@
 """Runs commands, a bounded number at once.
 
-It refuses to interpret: it reads no output, judges no exit code, tries nothing again and logs nothing.
+It refuses to interpret: it judges no output and no exit code, tries nothing again and logs nothing.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import TypeAlias
 from weakref import WeakKeyDictionary
 
+from generic_worker.commands.far_side import as_run, own_output
 from generic_worker.commands.processes import CommandResult, Execution, Outcome
 from generic_worker.commands.programs import Command
 
@@ -54,7 +55,7 @@ class CommandRunner:
 
         slots, turn = self._gates.setdefault(loop, (asyncio.Semaphore(self._limit), asyncio.Lock()))
         async with slots:
-            execution = Execution(command, self._max_output, report)
+            execution = Execution(as_run(command), self._max_output, report)
             try:
                 async with turn:  # a new thread may have to wait for a fork: the loop has a turn in between
                     execution.start()
@@ -68,4 +69,4 @@ class CommandRunner:
         outcome = answer.result()
         if isinstance(outcome, BaseException):
             raise outcome
-        return outcome
+        return own_output(command, outcome)

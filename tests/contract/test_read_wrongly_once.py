@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,9 @@ import pytest
 from generic_worker.answers.conclusions import status_answer
 from generic_worker.answers.records import Printed
 from generic_worker.answers.submissions import find_answer, namesakes, submit_answer
-from generic_worker.job import ABSENT, JobState, JobStatus
+from generic_worker.commands.runner import CommandRunner
+from generic_worker.job import ABSENT, Job, JobState, JobStatus
+from generic_worker.jobs.driver import Driver
 from generic_worker.library.loading import load
 
 RECIPES = sorted(path.stem for path in (Path(__file__).parents[2] / "recipes").glob("*.yaml"))
@@ -162,3 +166,23 @@ def test_a_greeting_in_a_box_does_not_spoil_the_answer() -> None:
     printed = Printed("Welcome to node1\n+-------+\n| node1 |\n+-------+\n4711-1-1|pf-1\n")
 
     assert find_answer(find, ["pf-1", "pf-2"], printed) == ({"pf-1": {"id": "4711-1-1", "key": "pf-1"}}, "")
+
+
+@pytest.mark.parametrize("after", ["", "Bye\n"])
+@pytest.mark.parametrize("before", ["Welcome to node1\n", "+-------+\n| node1 |\n+-------+\n"])
+def test_a_login_host_that_greets_and_has_no_jobs_has_no_jobs(
+    before: str, after: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ssh").write_text(f"#!/bin/sh\necho '{before}'\nshift $(($# - 1)); sh -c \"$1\"\nprintf '{after}'\n")
+    (tmp_path / "ssh").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    recipe = load("ssh").recipe
+    job = Job("pf-1", {"host": "node1", "directory": str(tmp_path), "job_key": "pf-1"}, "ssh")
+
+    assert asyncio.run(Driver(recipe, CommandRunner()).find([job])) == (set(), {})
+
+    (tmp_path / "pf-1").mkdir()
+    (tmp_path / "pf-1" / "pid").write_text("4711 4711 88231 1f0c2a9b\n")
+
+    assert asyncio.run(Driver(recipe, CommandRunner()).find([job])) == ({job}, {})
+    assert job.id == "4711-88231-1f0c2a9b"

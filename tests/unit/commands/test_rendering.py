@@ -237,7 +237,7 @@ def test_a_lost_standard_input_is_told() -> None:
 
 
 @pytest.mark.parametrize(
-    ("program", "code"), [("/nowhere/x", 127), ("'sh', '-c', 'exit 7'", 7), ("'sh', '-c', 'kill -9 $$'", -9)]
+    ("program", "code"), [("/nowhere/x", 127), ("'sh', '-c', 'exit 7'", 7), ("'sh', '-c', 'kill -9 $$'", 137)]
 )
 def test_the_far_sides_exit_code_is_the_commands(program: str, code: int) -> None:
     subject = recipe(f"  run: [{program}]\n  env: {{A: b}}\n", "via: {run: [env]}\n")
