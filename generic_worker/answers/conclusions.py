@@ -8,12 +8,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
-from signal import Signals
 from typing import TYPE_CHECKING
 
+from generic_worker.answers.fields import number_of, reason_of, signal_of
 from generic_worker.answers.records import Printed, Records, read
+from generic_worker.answers.time_limits import in_time
 from generic_worker.errors import OutputError
 from generic_worker.job import ABSENT, JobState, JobStatus
+from generic_worker.language.patterns import SlowPatternError, groups, matches, search
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,6 +40,7 @@ class StatusAnswer:
     remarks: list[str] = field(default_factory=list)
 
 
+@in_time(lambda why: StatusAnswer(trouble=why))
 def status_answer(recipe: Recipe, command: Status, jobs: Mapping[str, str], printed: Printed) -> StatusAnswer:
     """Read a status command's answer.
 
@@ -105,11 +108,10 @@ def _proven_absent(pattern: str | None, jobs: Mapping[str, str], printed: Printe
     """The jobs that the command's own words call unknown."""
     if pattern is None or printed.unreachable or printed.cut:
         return []
-    expression = re.compile(pattern, re.MULTILINE)
     text = f"{printed.stdout}\n{printed.stderr}"
-    if "id" in expression.groupindex:
-        return [match["id"] for match in expression.finditer(text) if match["id"] in jobs]
-    return list(jobs) if len(jobs) == 1 and expression.search(text) else []
+    if "id" in groups(pattern):
+        return [match["id"] for match in matches(pattern, text) if match["id"] in jobs]
+    return list(jobs) if len(jobs) == 1 and search(pattern, text) else []
 
 
 def _status(recipe: Recipe, record: Record, job_id: str, key: str, remarks: list[str]) -> JobStatus:
@@ -122,7 +124,7 @@ def _status(recipe: Recipe, record: Record, job_id: str, key: str, remarks: list
         )
         return JobStatus(JobState.UNKNOWN, reason=f"carries the key {found!r}", foreign=True)
     word = record.get("state", "")
-    exit_code, signal = _number(record.get("exit_code")), _signal(record.get("signal"))
+    exit_code, signal = number_of(record.get("exit_code")), signal_of(record.get("signal"))
     name, state = state_of(recipe.states, word), JobState.UNKNOWN
     if name is None:
         remarks.append(f"the state {word!r} is not listed in the recipe's states; it is taken as unknown until it is.")
@@ -131,7 +133,7 @@ def _status(recipe: Recipe, record: Record, job_id: str, key: str, remarks: list
     elif name != "elsewhere":
         state = JobState(name)
     ours = bool(key) and key in {found, record.get("id")}
-    return _plausible(JobStatus(state, word, _reason(record), exit_code, signal, ours=ours))
+    return _plausible(JobStatus(state, word, reason_of(record), exit_code, signal, ours=ours))
 
 
 def _how_it_finished(exit_code: int | None, signal: int | None) -> JobState:
@@ -184,41 +186,20 @@ def explain_answer(command: Explain, status: JobStatus, printed: Printed) -> Job
     """Complete a status with what explain says. The state stays what it was, unless nobody said how the job ended."""
     try:
         records = read(command.output, printed.stdout, printed.stderr).records
-    except OutputError:
+    except (OutputError, SlowPatternError):
         records = []
     if printed.exit_code != 0 or not records:
         return status
     record = records[-1]
-    exit_code, signal = _number(record.get("exit_code")), _signal(record.get("signal"))
+    exit_code, signal = number_of(record.get("exit_code")), signal_of(record.get("signal"))
     exit_code = status.exit_code if exit_code is None else exit_code
     signal = status.signal if signal is None else signal
     state = _how_it_finished(exit_code, signal) if status.state is JobState.FINISHED else status.state
-    reason = _reason(record) or status.reason
+    reason = reason_of(record) or status.reason
     return _plausible(replace(status, state=state, exit_code=exit_code, signal=signal, reason=reason))
 
 
+@in_time(lambda _: False)
 def gone(pattern: str | None, printed: Printed) -> bool:
     """Whether a failed command's own words say that there is no such job."""
     return bool(printed.exit_code and not printed.unreachable and not printed.cut and printed.shows(pattern))
-
-
-def _reason(record: Record) -> str:
-    """The reason, if it is one: many systems have a word for none."""
-    reason = record.get("reason", "")
-    return "" if reason.lower() in {"none", "(null)", "null", "n/a", "-"} else reason
-
-
-def _number(text: str | None) -> int | None:
-    try:
-        return int(text) if text else None
-    except ValueError:
-        return None
-
-
-def _signal(text: str | None) -> int | None:
-    """A signal's number from a number or a name; None for 0, as schedulers write where there was none."""
-    number = _number(text)
-    if number is None and text:
-        name = text.upper().removeprefix("SIG")
-        number = next((s.value for s in Signals if s.name == f"SIG{name}"), None)
-    return number or None

@@ -15,18 +15,23 @@ from typing import TYPE_CHECKING, Any
 
 from jsonpath_ng import Child, Fields, JSONPath, Root
 from jsonpath_ng.exceptions import JSONPathError
+from jsonpath_ng.ext.filter import OPERATOR_MAP
 from jsonpath_ng.ext.parser import parse as parse_jsonpath
 
 from generic_worker.errors import OutputError
 from generic_worker.language.operations import JsonField
+from generic_worker.language.patterns import matches, search
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from generic_worker.language.operations import Output
+    from generic_worker.language.patterns import Match
 
 Record = dict[str, str]
 
+_MOST = 100_000
+"""Records of one answer: they take some 50 MB of memory."""
 _LONGEST = 120
 """Characters of an output that a message quotes."""
 
@@ -34,7 +39,10 @@ _LONGEST = 120
 _EVERYTHING: Any = parse_jsonpath("$.*")
 """A path with `*` at its end, which is one of the `Fields` for jsonpath-ng 1.8, and something of its own later."""
 
-_DOCUMENT_RE = re.compile(r"""^\s*(?:\{|\[\s*[\[{"\]])""", re.MULTILINE)
+OPERATOR_MAP["=~"] = lambda value, pattern: isinstance(value, str) and search(pattern, value) is not None
+"""A pattern in a path has a time limit, as all have."""
+
+_DOCUMENT_RE = re.compile(r"""^[^\S\n]*(?:\{|\[\s*[\[{"\]])""", re.MULTILINE)
 """How a document begins, and no word in brackets such as `[node1]`."""
 
 _KILLED = frozenset(128 + n for n in (Signals.SIGHUP, Signals.SIGINT, Signals.SIGKILL, Signals.SIGTERM))
@@ -62,16 +70,16 @@ class Printed:
         """Whether a signal ended the command, or a program in the recipe's own shell script."""
         return self.exit_code < 0 or self.exit_code in _KILLED
 
-    def shows(self, pattern: str | None) -> re.Match[str] | None:
+    def shows(self, pattern: str | None) -> Match | None:
         """The first match of a pattern in what was printed on either stream."""
         if pattern is None:
             return None
-        return re.search(pattern, self.stdout, re.MULTILINE) or re.search(pattern, self.stderr, re.MULTILINE)
+        return search(pattern, self.stdout) or search(pattern, self.stderr)
 
     def without(self, pattern: str | None) -> Printed:
         """The same without the lines in which a pattern matches."""
         kept = [
-            "".join(line for line in text.splitlines(keepends=True) if not re.search(pattern or "(?!)", line))
+            "".join(line for line in text.splitlines(keepends=True) if not search(pattern or "(?!)", line))
             for text in (self.stdout, self.stderr)
         ]
         return replace(self, stdout=kept[0], stderr=kept[1])
@@ -110,10 +118,11 @@ def read(output: Output, stdout: str, stderr: str = "") -> Records:
 
 def _read_regex(pattern: str, text: str) -> Records:
     records, unread, end = [], [], 0
-    for match in re.compile(pattern, re.MULTILINE).finditer(text):
+    for match in matches(pattern, text):
         if not match[0]:
             continue
         records.append({name: value.strip() for name, value in match.groupdict().items() if value is not None})
+        _refuse_too_many(records)
         if match.start() > end:
             unread.append(_whole_lines(text[end : match.start()], first=not end))
         end = match.end()
@@ -121,6 +130,11 @@ def _read_regex(pattern: str, text: str) -> Records:
         raise OutputError(f"the pattern {pattern!r} matches nothing in {_excerpt(text)}")
     unread.append(_whole_lines(text[end:], first=not end, last=True))
     return Records(records, unread="".join(unread))
+
+
+def _refuse_too_many(records: list[Record]) -> None:
+    if len(records) > _MOST:
+        raise OutputError(f"it has more than {_MOST} records. Let the command list less.")
 
 
 def _whole_lines(gap: str, *, first: bool, last: bool = False) -> str:
@@ -136,6 +150,7 @@ def _read_columns(columns: list[str], separator: str | None, text: str) -> Recor
         values = line.split(separator, len(columns) - 1)
         if len(values) == len(columns):
             records.append({name: value.strip() for name, value in zip(columns, values, strict=True)})
+            _refuse_too_many(records)
         else:  # a greeting, or a part of somebody else's text that has a line break
             unread.append(line)
     if not records:
@@ -203,7 +218,7 @@ def _record(fields: list[tuple[str, list[JsonField]]], value: object) -> Record:
 def _field(field: JsonField, value: object) -> str | None:
     text = next((text for item in _found(field.path, value) if (text := _as_text(item)) is not None), None)
     if text is not None and field.regex:
-        match = re.search(field.regex, text, re.MULTILINE)
+        match = search(field.regex, text)
         text = None if match is None else match[1] if match.re.groups else match[0]
     return field.default if text is None else text
 
@@ -247,7 +262,7 @@ def _alternatives(spec: str | list[str] | JsonField) -> list[JsonField]:
 
 
 def _excerpt(text: str) -> str:
-    first = text.strip().splitlines()[0]
+    first = text.lstrip()[: 2 * _LONGEST].splitlines()[0]
     return repr(first if len(first) <= _LONGEST else f"{first[:_LONGEST]}...")
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from generic_worker.answers.conclusions import records_of
 from generic_worker.answers.records import Printed, read
+from generic_worker.answers.time_limits import in_time
 from generic_worker.errors import OutputError
 from generic_worker.job import is_key
 
@@ -26,13 +27,16 @@ class SubmitAnswer:
             a passing reason, or did not answer; `ambiguous`: it failed otherwise, which proves nothing.
         fields: The record, with `id`, when submitted.
         nothing_done: Whether the command's own words prove that there is no job.
+        trouble: Why its answer cannot be read, for people; empty where it can, or where it says so itself.
     """
 
     outcome: str
     fields: Record = field(default_factory=dict)
     nothing_done: bool = False
+    trouble: str = ""
 
 
+@in_time(lambda why: SubmitAnswer("ambiguous", trouble=why))
 def submit_answer(command: Submit, printed: Printed, key: str = "") -> SubmitAnswer:
     """Read a submit command's answer. An exit code proves nothing: many a command fails after its work was done.
 
@@ -69,6 +73,11 @@ def _identified(output: Output, record: Record, key: str) -> Record:
     return {**record, "id": key} if output.id_ else record
 
 
+def _nothing_found(why: str) -> tuple[dict[str, Record], str]:
+    return {}, why
+
+
+@in_time(_nothing_found)
 def find_answer(command: Find, keys: Iterable[str], printed: Printed) -> tuple[dict[str, Record], str]:
     """Read a find command's answer.
 

@@ -199,7 +199,15 @@ def _all_forms(values: frozenset[str]) -> tuple[str, ...]:
 
 
 def _without_parts(text: str, form: str) -> str:
-    """A text without what has been cut off a secret: its first half or more, its end, most of its middle."""
+    """A text without what has been cut off a secret: its first half or more, or what an ellipsis stands beside."""
+    text = "...".join(_without_ends(piece, form) for piece in text.split("..."))
+    half = form[: max(_SHORTEST_SECRET, (len(form) + 1) // 2)]
+    before, *rest = text.split(half)
+    return before + "".join(_SHOWN + piece[_shared(piece, form[len(half) :]) :] for piece in rest)
+
+
+def _without_ends(text: str, form: str) -> str:
+    """A text that does not begin with the end of a secret, nor ends with its beginning, nor is most of its middle."""
     if len(text) < _SHORTEST_SECRET:
         return text
     if text in form and 2 * len(text) >= len(form):
@@ -210,9 +218,7 @@ def _without_parts(text: str, form: str) -> str:
     end = form.find(text[-_SHORTEST_SECRET:]) + _SHORTEST_SECRET
     if end >= _SHORTEST_SECRET and text.endswith(form[:end]):
         text = text[: len(text) - end] + _SHOWN
-    half = form[: max(_SHORTEST_SECRET, (len(form) + 1) // 2)]
-    before, *rest = text.split(half)
-    return before + "".join(_SHOWN + piece[_shared(piece, form[len(half) :]) :] for piece in rest)
+    return text
 
 
 def _shared(one: str, other: str) -> int:

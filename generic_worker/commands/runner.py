@@ -30,7 +30,7 @@ class CommandRunner:
     any more. Only a time limit, a cancellation and the end of the worker stop the whole process group.
     """
 
-    def __init__(self, limit: int = 4, max_output: int = 32 * 2**20) -> None:
+    def __init__(self, limit: int = 4, max_output: int = 8 * 2**20) -> None:
         self._limit = limit
         self._max_output = max_output
         self._gates: WeakKeyDictionary[asyncio.AbstractEventLoop, _Gates] = WeakKeyDictionary()

@@ -36,9 +36,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_LARGE = 50_000
-"""Characters of output that are read in a thread: reading more takes so long that the event loop would stand still."""
-
 
 @dataclass(slots=True)
 class StatusReport:
@@ -116,7 +113,8 @@ class Driver:
         if answer.outcome == "submitted":
             self.adopt(job, answer.fields)
             return Attempt(answer.outcome, "")
-        return Attempt(answer.outcome, result.describe(hiding(job.values)), answer.nothing_done)
+        said = [answer.trouble, result.describe(hiding(job.values))]
+        return Attempt(answer.outcome, "\n".join(filter(None, said)), answer.nothing_done)
 
     def adopt(self, job: Job, record: Mapping[str, str]) -> None:
         """Take over what the infrastructure calls a job."""
@@ -215,7 +213,8 @@ class Driver:
         if command is not None and status.state is not JobState.SUCCEEDED and await self.is_proven(job):
             with suppress(GenericWorkerError):
                 result = await self._run(command, self._values(job))
-                return masked_status(explain_answer(command, status, self._printed(result)), job.values)
+                answer = await self._read(result, partial(explain_answer, command, status))
+                return masked_status(answer, job.values)
         return status
 
     async def cancel(self, job: Job, step: int) -> tuple[bool, str]:
@@ -231,9 +230,9 @@ class Driver:
             result = await self._run(command, self._values(job))
         except GenericWorkerError as error:
             return False, str(error)
-        printed = self._printed(result)
-        failed = printed.cut or printed.exit_code != 0
-        return gone(command.absent, printed), result.describe(hiding(job.values)) if failed else ""
+        failed = result.timed_out or result.truncated or result.exit_code != 0
+        is_gone = await self._read(result, partial(gone, command.absent))
+        return is_gone, result.describe(hiding(job.values)) if failed else ""
 
     async def logs(self, job: Job) -> str:
         """The last lines of a job's output; empty where the recipe or the infrastructure has none."""
@@ -283,10 +282,7 @@ class Driver:
             return await self._runner.run(replace(render(self.recipe, operation, values), holds=holds))
 
     async def _read(self, result: CommandResult, answer: Callable[[Printed], T]) -> T:
-        printed = self._printed(result)
-        if len(printed.stdout) + len(printed.stderr) > _LARGE:
-            return await asyncio.to_thread(answer, printed)
-        return answer(printed)
+        return await asyncio.to_thread(answer, self._printed(result))
 
     def _said(self, verb: str, trouble: str, result: CommandResult, jobs: Sequence[Job]) -> str:
         """What went wrong with a command, for people; empty if nothing did."""

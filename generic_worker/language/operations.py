@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StrictBool, StrictStr, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
+from generic_worker.language.patterns import SlowPatternError, fullmatch, time_limit
 from generic_worker.language.value_types import (
     Closed,
     Environment,
@@ -19,6 +20,9 @@ from generic_worker.language.value_types import (
     Text,
     kind,
 )
+
+_CLAIM_SECONDS = 0.05
+"""Seconds for a look at a value that a deployment has given: nothing else happens meanwhile."""
 
 
 class JsonField(Closed):
@@ -84,7 +88,11 @@ class Output(Closed):
         if field not in self.field_names or value.startswith("-") or not value.isprintable() or " " in value:
             return False
         group = _group(self.regex, field) if self.regex else ""
-        return not group or re.fullmatch(group, value) is not None
+        try:
+            with time_limit(_CLAIM_SECONDS):
+                return not group or fullmatch(group, value) is not None
+        except SlowPatternError:
+            return False
 
     @property
     def field_names(self) -> frozenset[str]:

@@ -12,6 +12,7 @@ from generic_worker.answers.submissions import find_answer, submit_answer
 from generic_worker.errors import OutputError
 from generic_worker.job import UNKNOWN, JobState, JobStatus
 from generic_worker.language.operations import Explain, Find, Operation, Status, Submit
+from generic_worker.language.patterns import SlowPatternError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -108,7 +109,7 @@ def read_explain(command: Explain, output: Printed) -> dict[str, Any]:
 def _records(command: Status | Find, output: Printed) -> list[Record]:
     try:
         return read(command.output, output.stdout, output.stderr).records
-    except OutputError:
+    except (OutputError, SlowPatternError):
         return []
 
 

@@ -15,6 +15,7 @@ import jsonschema
 from generic_worker.commands.masking import mask_named
 from generic_worker.errors import VariableError
 from generic_worker.language.environment import LABEL_PATTERN, NAME_PATTERN
+from generic_worker.language.patterns import SlowPatternError, search, time_limit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,6 +55,8 @@ _DOTTED = {r"^(env|labels)\.": {"type": ["string", "null"]}}
 """Prefect takes `env.NAME` for an entry of `env`; the form refuses every other name that it does not know."""
 
 
+_SECONDS = 0.05
+"""Seconds for a look at a value that a deployment has given: nothing else happens meanwhile."""
 _LONGEST = 300
 """Characters of what is wrong with a value that a message shows."""
 _END_RE = re.compile(r"(\\.|\[\^?\]?(?:\\.|[^\]\\])*\])|\$", re.DOTALL)
@@ -68,7 +71,12 @@ def _pattern(
 ) -> Iterator[jsonschema.ValidationError]:
     """Hold a text to a pattern whose `$` is the very end: Python's own lets a line break follow it."""
     whole = _END_RE.sub(lambda found: found[1] or r"\Z", pattern)
-    if validator.is_type(value, "string") and not re.search(whole, str(value)):
+    try:
+        with time_limit(_SECONDS):
+            found = not validator.is_type(value, "string") or search(whole, str(value), by_line=False)
+    except SlowPatternError:
+        found = None
+    if not found:
         yield jsonschema.ValidationError(f"{value!r} does not match {pattern!r}")
 
 

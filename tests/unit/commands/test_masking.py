@@ -173,6 +173,7 @@ def test_a_secret_that_was_cut_in_two_is_masked() -> None:
         "********",
     ]
     assert mask(f"key {secret[:40]}... is bad, {secret[:23]}~ too", given) == "key ********... is bad, ********~ too"
+    assert mask("found '****** the-0123456...', why", given) == "found '****** ********...', why"
     assert mask("the-0123 is a job of the-0", given) == "the-0123 is a job of the-0"
 
 

@@ -15,6 +15,7 @@ from generic_worker.errors import SubmitError
 from generic_worker.job import Job, JobState, JobStatus
 from generic_worker.jobs import driver as module
 from generic_worker.jobs.driver import Driver, StatusReport
+from generic_worker.language import patterns
 from generic_worker.library.loading import load
 
 if TYPE_CHECKING:
@@ -207,8 +208,7 @@ def test_an_unreachable_far_side_says_nothing_whatever_is_printed(tmp_path: Path
     assert states(report) == {"1": "unknown"}
 
 
-@pytest.mark.parametrize(("more", "apart"), [("", False), ("yes '22|R|pf-22' | head -c 60000; echo", True)])
-def test_a_huge_answer_is_read_in_a_thread_of_its_own(tmp_path: Path, monkeypatch, more, apart) -> None:
+def test_answers_are_read_in_a_thread_of_their_own(tmp_path: Path, monkeypatch) -> None:
     readers = []
 
     def reading(*arguments: Any) -> Any:
@@ -217,8 +217,8 @@ def test_a_huge_answer_is_read_in_a_thread_of_its_own(tmp_path: Path, monkeypatc
 
     monkeypatch.setattr(module, "status_answer", reading)
 
-    assert states(ask(tmp_path, STATUS + FIRST, [a_job(tmp_path)], f"echo '1|R|pf-1'; {more}")) == {"1": "running"}
-    assert [reader is not threading.current_thread() for reader in readers] == [apart]
+    assert states(ask(tmp_path, STATUS + FIRST, [a_job(tmp_path)], "echo '1|R|pf-1'")) == {"1": "running"}
+    assert [reader is threading.current_thread() for reader in readers] == [False]
 
 
 def test_status_commands_leave_room_for_others(tmp_path: Path, until) -> None:
@@ -312,3 +312,31 @@ def test_secrets_are_not_in_the_infrastructures_words(tmp_path: Path) -> None:
 
     assert report.statuses[jobs[0]].reason == "no ********"
     assert "very-secret" not in report.trouble + "".join(report.remarks)
+
+
+SLOW = "(?:a|aa)+$"
+
+
+def test_a_pattern_that_takes_too_long_says_nothing_and_stops_nobody(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(patterns, "_SECONDS", 0.3)
+    text = RECIPE.replace("run: ['true'], output: {columns: [id, state]}", f"run: ['echo', '1 R {'a' * 80}!'], {{}}")
+    jobs, slowest = [a_job(tmp_path)], 0.0
+
+    async def scenario(where: str) -> StatusReport:
+        nonlocal slowest
+        driver = driver_of(text.replace("{}", where))
+        asking = asyncio.create_task(driver.status(jobs))
+        while not asking.done():
+            since = asyncio.get_running_loop().time()
+            await asyncio.sleep(0.001)
+            slowest = max(slowest, asyncio.get_running_loop().time() - since)
+        return await asking
+
+    for where, place in (
+        (f"output: {{columns: [id, state]}}, trouble: '{SLOW}'", "trouble"),
+        (f"output: {{regex: '(?P<id>.)(?P<state>.)\\s{SLOW}'}}", "output.regex"),
+    ):
+        report = asyncio.run(scenario(where))
+
+        assert states(report) == {"1": "unknown"}
+        assert f"test: status: {place}: the pattern '" in report.trouble
