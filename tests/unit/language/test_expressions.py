@@ -1,25 +1,11 @@
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
+from language_values import VALUES
 
 from generic_worker.errors import VariableError
 from generic_worker.language.expressions import ExpressionError, compile_text
 from generic_worker.language.structures import names_in, render_words
-
-VALUES: dict[str, Any] = {
-    "one": "1 one",
-    "absent": None,
-    "number": 4,
-    "half": 0.5,
-    "yes": True,
-    "few": ["a", "b c"],
-    "nothing": [],
-    "labels": {"team": "x", "cost": "y=1"},
-    "aws": {"key": "k", "token": None},
-    "tricky": "${one} {{ one }} $${one}",
-}
 
 
 @pytest.mark.parametrize(
