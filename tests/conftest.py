@@ -260,6 +260,10 @@ class Pool:
         self._call(create)
         return self
 
+    def undeploy(self):
+        """Delete the deployment."""
+        self._call(lambda client: client.delete_deployment(self._deployment))
+
     def update(self, template):
         """Change the pool's base job template."""
         from prefect.client.schemas.actions import WorkPoolUpdate  # noqa: PLC0415 - it is slow to load

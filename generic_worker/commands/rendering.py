@@ -113,6 +113,13 @@ def used_names(recipe: Recipe, operation: Operation) -> frozenset[str]:
     return own | via | names_in(operation.stdin) | names_in(recipe.env) | names_in(operation.env)
 
 
+def names_beyond_scope(recipe: Recipe) -> frozenset[str]:
+    """The variables on which it depends what is found of a job, and whose values its pid's scope does not tell."""
+    operations = [*recipe.statuses, *recipe.cancels, *([recipe.find] if recipe.find else [])]
+    used = frozenset[str]().union(*(used_names(recipe, operation) for operation in operations))
+    return used.intersection(recipe.variables) - names_in(recipe.scope)
+
+
 def without_environment(values: Mapping[str, Any], names: frozenset[str]) -> dict[str, Any]:
     """The values of one job for a command that serves many: its environment is of no concern to the others.
 

@@ -140,6 +140,7 @@ class GenericWorkerJobConfiguration(BaseJobConfiguration):
     _recipe: Recipe = PrivateAttr()
     _work_pool_name: str | None = PrivateAttr(default=None)
     _void: list[str] = PrivateAttr(default_factory=list)
+    _open: frozenset[str] = PrivateAttr(default=frozenset())
 
     @field_validator("recipe")
     @classmethod
@@ -176,6 +177,7 @@ class GenericWorkerJobConfiguration(BaseJobConfiguration):
         configuration: Self = await super().from_template_and_values(template, given, client=client)
         form = base_job_template["variables"].get("properties", {})
         configuration._void = [name for name in values if name in configuration.variables and name not in form]
+        configuration._open = frozenset(form)
         return configuration
 
     @classmethod
@@ -199,6 +201,11 @@ class GenericWorkerJobConfiguration(BaseJobConfiguration):
     def void(self) -> list[str]:
         """The variables that were given a value although the work pool has fixed them."""
         return list(self._void)
+
+    @property
+    def open_variables(self) -> frozenset[str]:
+        """The variables to which a deployment may give values: the pool has not fixed them."""
+        return self._open
 
     @property
     def flow_run(self) -> FlowRun | None:

@@ -25,7 +25,7 @@ from generic_worker.worker.recovery import is_abandoned
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
     from uuid import UUID
 
     from prefect.client.schemas.objects import FlowRun, Worker
@@ -226,14 +226,21 @@ class Housekeeping:
         for run in moved:
             if run.state is not None and run.state.is_running():
                 self._assignments.begun(run.id)
-        unwanted = {run.id for run in moved if run.state and run.state.is_final()}
-        self._end_unwanted([waiting[run] for run in unwanted | await missing_runs(self._host.client, list(waiting))])
+        self._end_queued([waiting[run.id] for run in moved if run.state and run.state.is_final()])
+        self._end_deleted(await missing_runs(self._host.client, self._assignments.ids))
         self._end_overdue(list(self._assignments.waiting.values()))
 
-    def _end_unwanted(self, unwanted: Sequence[Assignment]) -> None:
-        """End queued jobs whose runs were ended or deleted in Prefect: nobody waits for them any more."""
-        for assignment in unwanted:
+    def _end_queued(self, ended: Sequence[Assignment]) -> None:
+        """End queued jobs whose runs were ended in Prefect: nobody waits for them any more."""
+        for assignment in ended:
             if assignment.watch is not None and assignment.watch.status.state is JobState.PENDING:
+                self._end(assignment)
+
+    def _end_deleted(self, deleted: Iterable[UUID]) -> None:
+        """End jobs whose runs were deleted, whatever they are at: nobody can see them any more, or stop them."""
+        for assignment in filter(None, map(self._assignments.get, deleted)):
+            if assignment.watch is not None and not assignment.cancel.is_set():
+                assignment.ended_because = "the flow run was deleted"
                 self._end(assignment)
 
     def _end_overdue(self, waiting: Sequence[Assignment]) -> None:

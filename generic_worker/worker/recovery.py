@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 from prefect.client.schemas.objects import StateType
 from prefect.exceptions import ObjectNotFound
 
+from generic_worker.commands.rendering import names_beyond_scope
 from generic_worker.errors import GenericWorkerError
 from generic_worker.job import CLEANED, JobReference
 from generic_worker.worker import flow_runs
@@ -184,19 +185,36 @@ class Recovery:
         reference = JobReference.parse(flow_run.infrastructure_pid or "")
         if reference is None:
             return None
+        pid = f"{flow_run.name}: its job {flow_run.infrastructure_pid}"
         try:
-            configuration: GenericWorkerJobConfiguration = await self._resolve(flow_run)
-            recipe = configuration.loaded_recipe
-            driver, job = self._driver(recipe), configuration.job(flow_run, reference)
-        except ObjectNotFound:
-            self._warn_once(
-                f"{flow_run.name}: its deployment is gone, and its job {flow_run.infrastructure_pid} is left alone."
-            )
+            configuration, unknown = await self._configuration(flow_run)
+            driver, job = self._driver(configuration.loaded_recipe), configuration.job(flow_run, reference)
+        except ObjectNotFound as error:
+            self._warn_once(f"{pid} is left alone: something that it needs was deleted: {error}")
             return None
         except GenericWorkerError as error:
-            self._warn_once(f"{flow_run.name}: its job {flow_run.infrastructure_pid} cannot be watched: {error}")
+            self._warn_once(f"{pid} cannot be watched: {error}")
             return None
-        return Assignment(flow_run, attempt, job, driver) if driver.scope(job.values) == job.scope else None
+        if driver.scope(job.values) != job.scope:
+            return None
+        if unknown and job not in (await driver.find([job]))[0]:
+            names = ", ".join(sorted(unknown))
+            self._warn_once(f"{pid} is left alone: its deployment is gone, and nobody knows what that had set: {names}")
+            return None
+        return Assignment(flow_run, attempt, job, driver)
+
+    async def _configuration(self, flow_run: FlowRun) -> tuple[GenericWorkerJobConfiguration, frozenset[str]]:
+        """The configuration of a flow run; and the variables without whose values its job might not be found.
+
+        A deployment may be gone. Where its jobs are the pid says, but it may have set something else on which it
+        depends whether they are found.
+        """
+        try:
+            return await self._resolve(flow_run), frozenset()
+        except ObjectNotFound:
+            found: GenericWorkerJobConfiguration
+            found = await self._resolve(flow_run.model_copy(update={"deployment_id": None}))
+            return found, names_beyond_scope(found.loaded_recipe) & found.open_variables
 
     def _warn_once(self, text: str) -> None:
         if text not in self._warned:

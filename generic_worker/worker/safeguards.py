@@ -6,7 +6,10 @@ Each method here stands in the place of one of Prefect's, and calls that.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import os
+import signal
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -63,6 +66,23 @@ class Safeguards(_Base):
         self._polling = ApiOutage("polling for flow runs", self._logger, url)
         self._syncing = ApiOutage("the worker's heartbeat", self._logger, url)
 
+    async def start(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - whatever Prefect passes
+        """Work until SIGTERM.
+
+        Prefect's own handler sends SIGINT, which a process that a script has put into the background ignores.
+        """
+        loop, work = asyncio.get_running_loop(), asyncio.current_task()
+
+        def stop() -> None:
+            self._logger.info("Received SIGTERM: the worker stops.")
+            loop.add_signal_handler(signal.SIGTERM, os.kill, os.getpid(), signal.SIGKILL)  # by the second at once
+            if work is not None:
+                work.cancel()
+
+        with contextlib.suppress(ValueError, RuntimeError):  # in another thread there are no signals
+            loop.add_signal_handler(signal.SIGTERM, stop)
+        await super().start(*args, **kwargs)
+
     async def get_and_submit_flow_runs(self) -> list[FlowRun]:
         """Poll for flow runs. An outage of the API, of whatever kind and length, does not end the worker."""
 
@@ -107,8 +127,7 @@ class Safeguards(_Base):
                 wanted = await self._still_scheduled(flow_run) if waited > FRESH else flow_run
                 if wanted is not None:
                     await super()._submit_run(wanted)
-                    return
-            self._release_limit_slot(flow_run.id)
+            self._release_limit_slot(flow_run.id)  # Prefect does not where the deployment is gone; twice does no harm
         except Exception as error:  # noqa: BLE001 - see above
             self.get_flow_run_logger(flow_run).warning("Picking up the flow run failed; it is tried again: %s", error)
             self._release_limit_slot(flow_run.id)

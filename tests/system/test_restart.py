@@ -17,9 +17,17 @@ def gate(tmp_path):
     return command, opened.touch, lambda: starts.read_text().splitlines()
 
 
+@pytest.fixture
+def in_background():
+    """Let what is started ignore SIGINT from the first, as a script's background processes do."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_worker_that_stops_leaves_its_job_alone_and_the_next_takes_it_over(
-    make_pool, start_worker, until, gate, number, processes_of
+    in_background, make_pool, start_worker, until, gate, number, processes_of
 ):
     command, open_gate, starts = gate
     pool = make_pool(f"stopped-{number.name.lower()}")
@@ -43,19 +51,39 @@ def test_a_worker_that_stops_leaves_its_job_alone_and_the_next_takes_it_over(
     assert starts() == ["start"]
 
 
-def test_a_run_that_is_deleted_while_its_job_runs_does_not_trouble_the_worker(
-    server, make_pool, start_worker, until, gate, processes_of
+def test_a_run_whose_deployment_was_deleted_is_followed_all_the_same_by_the_next_worker(
+    make_pool, start_worker, until, gate, processes_of
 ):
-    command, open_gate, _ = gate
+    command, open_gate, starts = gate
+    pool = make_pool("undeployed")
+    with start_worker(pool.name) as worker:
+        run, cancelled = pool.run(command=command(6)), pool.run(command="sleep 600")
+        jobs = [pool.job(run), pool.job(cancelled)]
+        until(lambda: all(processes_of(job.key) for job in jobs) and starts(), 20)
+        worker.kill()
+        worker.wait(20)
+    pool.undeploy()
+    with start_worker(pool.name) as worker:
+        until(lambda: "Took over 2 flow runs" in worker.log.read_text(), 40)
+        pool.cancel(cancelled)
+        open_gate()
+        assert pool.ended(run).message == f"The process job {jobs[0].id} ended as finished, exit code 6."
+        assert pool.ended(cancelled).name == "Cancelled"
+    assert starts() == ["start"]
+    until(lambda: processes_of(jobs[1].key) == [], 20)
+
+
+def test_a_run_that_is_deleted_while_its_job_runs_has_that_ended_and_does_not_trouble_the_worker(
+    server, make_pool, start_worker, until, processes_of
+):
     pool = make_pool("deleted")
     with start_worker(pool.name) as worker:
-        run = pool.run(command=command(0))
+        run = pool.run(command="sleep 600")
         job = pool.job(run)
         until(lambda: processes_of(job.key), 20)
         (place,) = server.home.glob(f"state/prefect-generic-worker/*/process/{job.key}")
         pool.delete(run)
-        open_gate()
-        until(lambda: not place.exists(), 40)
+        until(lambda: not processes_of(job.key) and not place.exists(), 60)
 
         next_run = pool.run(command="sh -c 'exit 7'")
         assert pool.ended(next_run).message.endswith("exit code 7.")
