@@ -136,7 +136,9 @@ def render(
 @app.command
 def parse(  # noqa: PLR0913 - an option each
     recipe: Reference,
-    verb: Annotated[str, Parameter(help="The command that printed it: submit, find, status, status[1] or explain.")],
+    verb: Annotated[
+        str, Parameter(help="The command that printed it: submit, find, status, status[1], watch or explain.")
+    ],
     /,
     *,
     exit_code: Annotated[int, Parameter(name="--exit", help="The command's exit code.")] = 0,

@@ -15,8 +15,8 @@ from rich.table import Table
 from generic_worker.commands.masking import mask, secrets
 from generic_worker.commands.rendering import host_values, job_values, pasted, render, render_files
 from generic_worker.errors import RecipeError, VariableError
-from generic_worker.language.operations import Explain, Find, Status, Submit
-from generic_worker.library.examples import named_operations, read_explain, read_find, read_status, read_submit
+from generic_worker.language.operations import Explain, Find, Status, Submit, Watch
+from generic_worker.library import examples
 from generic_worker.library.loading import load, locate, origin
 
 if TYPE_CHECKING:
@@ -181,11 +181,11 @@ def _submitted(recipe: Recipe, common: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _command(recipe: Recipe, name: str, values: Mapping[str, Any], submitted: Mapping[str, Any]) -> dict[str, Any]:
-    operation = named_operations(recipe)[name]
+    operation = examples.named_operations(recipe)[name]
     verb = name.partition("[")[0]
     if verb == "check":
         known = host_values(recipe, {variable: values[variable] for variable in recipe.variables})
-    elif verb in {"submit", "find"}:
+    elif verb in {"submit", "find", "watch"}:
         known = dict(values)
     else:
         known = {**values, **submitted}
@@ -226,14 +226,16 @@ def rendering_text(data: Mapping[str, Any]) -> str:
 def reading(recipe: Recipe, command: Operation, output: Printed, jobs: Sequence[str] | None) -> dict[str, Any]:
     """What the worker would understand of a command's output."""
     if isinstance(command, Status):
-        return _status_data(read_status(recipe, command, output, jobs))
+        return _status_data(examples.read_status(recipe, command, output, jobs))
     if isinstance(command, Submit):
-        said = read_submit(command, output)
+        said = examples.read_submit(command, output)
         return {"outcome": said, "fields": {}} if isinstance(said, str) else {"outcome": "submitted", "fields": said}
     if isinstance(command, Find):
-        found = read_find(command, output)
+        found = examples.read_find(command, output)
         return {"found": found.records, "trouble": found.trouble}
-    return {"fields": read_explain(command, output) if isinstance(command, Explain) else {}}
+    if isinstance(command, Watch):
+        return {"changed": examples.read_watch(command, output)}
+    return {"fields": examples.read_explain(command, output) if isinstance(command, Explain) else {}}
 
 
 def _status_data(answer: StatusAnswer) -> dict[str, Any]:
@@ -270,6 +272,8 @@ def reading_text(data: Mapping[str, Any]) -> str:
         trouble = f"The answer is not complete: {data['trouble']}. There may be other jobs."
         lines = [_table(data["found"])] if data["found"] else [] if data["trouble"] else ["There is no such job."]
         return "\n".join([*lines, *([trouble] if data["trouble"] else [])])
+    if "changed" in data:
+        return f"May have changed: {'any job' if data['changed'] is None else ', '.join(data['changed']) or 'no job'}."
     fields = ", ".join(f"{name} {_printable(value)}" for name, value in data["fields"].items())
     if "outcome" in data:
         return f"{_OUTCOMES[data['outcome']]}: {fields}" if fields else _OUTCOMES[data["outcome"]]

@@ -100,13 +100,15 @@ class Execution:
     The thread ends about four seconds after `stop` at the latest, unless the kernel holds the process.
     """
 
+    tick = _TICK_S
+
     def __init__(self, command: Command, room: int, report: Callable[[Outcome], None]) -> None:
         self.stop = threading.Event()
         self.thread = threading.Thread(target=self._main, name="generic-worker command", daemon=True)
         self._command = command
         self._report = report
-        self._streams = (_Stream(room), _Stream(room))
-        self._open: dict[int, _Stream] = {}  # by descriptor, until the end of each is read
+        self._streams = (Stream(room), Stream(room))
+        self._open: dict[int, Stream] = {}  # by descriptor, until the end of each is read
         self._poll = select.poll()
         self._process: Any = None
 
@@ -208,7 +210,7 @@ class Execution:
             left = deadline - time.monotonic()
             if left <= 0 or (stop and stop.is_set()):
                 return False
-            pause = 0.001 if self._read(min(left, pause)) else min(2 * pause, _TICK_S)
+            pause = 0.001 if self._read(min(left, pause)) else min(2 * pause, self.tick)
         return True
 
     def _drain(self, deadline: float) -> None:
@@ -247,7 +249,7 @@ class Execution:
             self._process.wait()
 
 
-class _Stream:
+class Stream:
     """Keeps the first bytes of an output, and drops the rest."""
 
     def __init__(self, room: int) -> None:
@@ -256,12 +258,14 @@ class _Stream:
         self.truncated = False
 
     def keep(self, chunk: bytes) -> None:
+        """Take what was read; nothing at the end."""
         self.truncated |= len(chunk) > self._room
         if kept := chunk[: self._room]:
             self._chunks.append(kept)
             self._room -= len(kept)
 
     def text(self) -> str:
+        """What was kept."""
         return b"".join(self._chunks).decode(errors="replace")
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from generic_worker.commands.far_side import assignments, behind
 from generic_worker.commands.masking import JobValues, marked, refuse_secrets, texts_in
 from generic_worker.commands.programs import Command
-from generic_worker.commands.shared_files import shared_paths
+from generic_worker.commands.shared_files import shared_paths, write_shared
 from generic_worker.errors import VariableError
 from generic_worker.language.environment import MARKS, checked_labels, checked_names
 from generic_worker.language.job_script import job_script, shell_names, shell_value
@@ -172,6 +172,18 @@ def render(recipe: Recipe, operation: Operation, values: Mapping[str, Any]) -> C
     stdin = assignments(environment) + stdin
     marked_words = as_run if as_run != plain else ()
     return Command(plain, stdin, environment, operation.timeout, operation=verb, marked=marked_words)
+
+
+def prepared(recipe: Recipe, operation: Operation, values: Mapping[str, Any]) -> Command:
+    """The command of an operation, as `render` makes it, and the files that it shares with others, written.
+
+    Raises:
+        CommandError: They cannot be written.
+        VariableError: As `render`.
+    """
+    if recipe.shared_files:
+        write_shared(recipe, used_names(recipe, operation), values)
+    return render(recipe, operation, values)
 
 
 def _shell_form(recipe: Recipe, script: str, values: Mapping[str, Any]) -> tuple[list[str], dict[str, str]]:

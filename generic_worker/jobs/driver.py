@@ -17,8 +17,7 @@ from generic_worker.answers.submissions import find_answer, namesakes, submit_an
 from generic_worker.commands.masking import hiding, masked_errors, masked_status
 from generic_worker.commands.processes import last_lines
 from generic_worker.commands.programs import Holds, always
-from generic_worker.commands.rendering import render, used_names, uses_directory, without_environment
-from generic_worker.commands.shared_files import write_shared
+from generic_worker.commands.rendering import prepared, used_names, uses_directory, without_environment
 from generic_worker.errors import CommandOverdue, GenericWorkerError, SubmitError
 from generic_worker.job import ABSENT, UNKNOWN, Job, JobState, JobStatus
 from generic_worker.jobs import clock
@@ -64,10 +63,11 @@ class Driver:
 
     def __init__(self, recipe: Recipe, runner: CommandRunner) -> None:
         self.recipe = recipe
-        self._runner = runner
+        self.runner = runner
         self._uses_directory = uses_directory(recipe)
         self._captured = recipe.submit.output.field_names - {"id", "key", "name"}
         self._status_names = tuple(used_names(recipe, command) for command in recipe.statuses)
+        self.watch_names = used_names(recipe, recipe.watch) if recipe.watch else frozenset()
         # One command is always free to submit or cancel, however many ask for states.
         self._turns = asyncio.Semaphore(max(1, recipe.policy.commands - 1))
         self._submissions = asyncio.Semaphore(recipe.policy.commands)
@@ -277,9 +277,7 @@ class Driver:
 
     async def _run(self, operation: Operation, values: Mapping[str, Any], holds: Holds = always) -> CommandResult:
         with masked_errors(values):
-            if self.recipe.shared_files:
-                write_shared(self.recipe, used_names(self.recipe, operation), values)
-            return await self._runner.run(replace(render(self.recipe, operation, values), holds=holds))
+            return await self.runner.run(replace(prepared(self.recipe, operation, values), holds=holds))
 
     async def _read(self, result: CommandResult, answer: Callable[[Printed], T]) -> T:
         return await asyncio.to_thread(answer, self._printed(result))

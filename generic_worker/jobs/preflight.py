@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from generic_worker.commands.masking import hiding, marked, mask
 from generic_worker.commands.programs import find_program
-from generic_worker.commands.rendering import host_values, render, used_names
-from generic_worker.commands.shared_files import write_shared
+from generic_worker.commands.rendering import host_values, prepared
 from generic_worker.errors import GenericWorkerError
 
 if TYPE_CHECKING:
@@ -40,8 +39,7 @@ async def preflight(recipe: Recipe, runner: CommandRunner, variables: Mapping[st
     values = {name: marked(recipe, name, value) for name, value in given.items()}
     try:
         values = host_values(recipe, given)
-        write_shared(recipe, used_names(recipe, recipe.check), values)
-        result = await runner.run(render(recipe, recipe.check, values))
+        result = await runner.run(prepared(recipe, recipe.check, values))
     except GenericWorkerError as error:
         return [mask(f"{recipe.name}: check: {error}", values)]
     if result.exit_code == 0 and not result.timed_out:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from generic_worker.job import UNKNOWN, Job, JobState, JobStatus
 from generic_worker.jobs import clock
+from generic_worker.jobs.streams import Streams
 from generic_worker.jobs.watches import Infrastructure, Watch, WatchGroup
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class Watcher:
         self._infrastructures: dict[Driver, Infrastructure] = {}
         self._remarks: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._streams = Streams(logger, self._take_news)
 
     async def __aenter__(self) -> Self:
         """Watch for as long as the context lasts."""
@@ -46,6 +48,7 @@ class Watcher:
 
     async def __aexit__(self, *_: object) -> None:
         """Stop polling. Jobs are left alone; their watches stay unresolved."""
+        await self._streams.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -72,6 +75,7 @@ class Watcher:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         group.watches[watch] = None
+        watch.stream = self._streams.join(watch)
         if group.failures:
             self._tell_unknown(watch, group.trouble)
         group.ask_soon()  # also where nothing answered: a job was submitted, so something does
@@ -79,6 +83,8 @@ class Watcher:
 
     def forget(self, watch: Watch) -> None:
         """Stop watching a job, whatever becomes of it."""
+        if watch.stream is not None:
+            watch.stream.leave(watch)
         group = self._group(watch)
         if group is not None:
             group.watches.pop(watch, None)
@@ -96,6 +102,16 @@ class Watcher:
             watch.tell(news)
         except Exception:
             self._logger.exception("The news of job %s could not be passed on.", watch.job.pid)
+
+    def _take_news(self, watches: Sequence[Watch]) -> None:
+        """Jobs may have changed: ask soon. Nothing else follows from that."""
+        for watch in watches:
+            watch.news = clock.now()
+        found = {(watch.driver, watch.command): watch for watch in watches}.values()
+        groups = [group for watch in found if (group := self._group(watch))]
+        cost = sum(group.seconds for group in groups)
+        for group in groups:
+            group.tell_news(cost)
 
     def _group(self, watch: Watch) -> WatchGroup | None:
         infrastructure = self._infrastructures.get(watch.driver)
@@ -119,6 +135,7 @@ class Watcher:
     async def _poll(self, group: WatchGroup) -> None:
         """Ask about all jobs of a group once, and set the time of the next query."""
         watches = list(group.watches)
+        group.begin()
         try:
             report = await group.driver.status([watch.job for watch in watches])
             self._note_health(group, watches, report)
@@ -157,6 +174,7 @@ class Watcher:
         if status.state is not JobState.UNKNOWN and status != watch.status:
             watch.changed = watch.changed if status.state is watch.status.state else now
             watch.status = status
+            watch.news = None
             self.tell(watch, status)
         if status.state.final:
             self._end(watch, status)

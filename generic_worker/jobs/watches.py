@@ -27,6 +27,10 @@ _AGE_PER_QUERY = 30.0
 """A job is asked about every `age / _AGE_PER_QUERY` seconds, so that the end of a short job is noticed soon."""
 _PAUSE_FACTOR = 10.0
 """Status commands that take a second all together are not run more often than every ten seconds."""
+_NEWS_PAUSE = 0.25
+"""Seconds between two queries that news asks for, at least. The more there is of it, the more time is between them."""
+_SETTLED = 5.0
+"""Seconds after which a watch command that runs counts as connected. Until then states are asked for as without it."""
 _LONGEST = 300.0
 """Seconds between the queries of an infrastructure that does not answer, at most."""
 
@@ -48,6 +52,8 @@ class Watch:
         foreign: Whether the last answer showed somebody else's job under its id.
         silent: Whether it was told that nothing is known of it at present.
         hurry: Whether the job is being ended: its end is to be noticed soon, and it may vanish at once.
+        stream: What tells that it may have changed; None where nothing does.
+        news: When that last told so, by `jobs.clock`, and no change has been seen since; None otherwise.
     """
 
     job: Job
@@ -64,6 +70,8 @@ class Watch:
     absent_since: float = 0.0
     silent: bool = False
     hurry: bool = False
+    stream: Stream | None = None
+    news: float | None = None
 
     def interval(self, now: float) -> float:
         """Seconds after which this job should be asked about again."""
@@ -73,7 +81,35 @@ class Watch:
         longest = policy.poll
         if self.absences:
             longest = min(longest, max(policy.lost_after / policy.lost_polls, _SOONEST))
-        return min(max((now - self.changed) / _AGE_PER_QUERY, _SOONEST), longest)
+        age = (now - self.changed) / _AGE_PER_QUERY
+        if self.status is not UNKNOWN and self.stream is not None and self.stream.up(now):
+            age = longest if self.news is None else now - self.news
+        return min(max(age, _SOONEST), longest)
+
+
+@dataclass(slots=True, eq=False)
+class Stream:
+    """A watch command, for the jobs that it may tell of.
+
+    Attributes:
+        watches: These jobs' watches.
+        since: Since when it has been running, by `jobs.clock`; infinite while it is not.
+        empty: Is set when the last of them has left.
+    """
+
+    watches: dict[Watch, None] = field(default_factory=dict)
+    since: float = math.inf
+    empty: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def up(self, now: float) -> bool:
+        """Whether it can be relied on to tell of most changes."""
+        return now - self.since >= _SETTLED
+
+    def leave(self, watch: Watch) -> None:
+        """A job is not watched any more."""
+        self.watches.pop(watch, None)
+        if not self.watches:
+            self.empty.set()
 
 
 @dataclass(slots=True, eq=False)
@@ -96,6 +132,13 @@ class WatchGroup:
 
     Where a command answers for one job only, every job has a group of its own: the failure of one does not
     slow down the others, and a young job does not make us ask about the old ones.
+
+    Attributes:
+        due: When to ask next, by `jobs.clock`.
+        asked: When was last asked, likewise.
+        news: Whether it was told since then that something may have changed.
+        rush: How many times the cost of a query has to pass before news may ask for the next.
+        cost: Seconds that it takes to ask about all that the last news was about.
     """
 
     command: int
@@ -103,6 +146,10 @@ class WatchGroup:
     infrastructure: Infrastructure
     watches: dict[Watch, None] = field(default_factory=dict)
     due: float = math.inf
+    asked: float = -math.inf
+    news: bool = False
+    rush: float = 1.0
+    cost: float = 0.0
     seconds: float = 0.0
     failures: int = 0
     trouble: str = ""
@@ -112,6 +159,21 @@ class WatchGroup:
         """Ask soon."""
         self.due = min(self.due, clock.now() + _SOONEST)
         self.moved.set()
+
+    def tell_news(self, cost: float) -> None:
+        """Ask at once, or as soon as may be: something may have changed."""
+        if not self.failures:
+            self.news, self.cost = True, cost
+            self.due = min(self.due, self.asked + self._news_pause())
+            self.moved.set()
+
+    def begin(self) -> None:
+        """A query begins: news that comes from now on is not in its answer."""
+        self.rush = min(self.rush * 2, _PAUSE_FACTOR) if self.news else 1.0
+        self.news = False
+
+    def _news_pause(self) -> float:
+        return max(_NEWS_PAUSE, min(self.cost * self.rush, self.driver.recipe.policy.poll))
 
     async def until_due(self) -> None:
         """Wait until it is time to ask, or nobody is interested any more."""
@@ -129,4 +191,6 @@ class WatchGroup:
         else:
             soonest = min((watch.interval(now) for watch in self.watches), default=poll)
             wait = max(soonest, self.seconds if hurry else min(self.infrastructure.seconds * _PAUSE_FACTOR, poll))
+            wait = min(wait, self._news_pause()) if self.news else wait
+        self.asked = now
         self.due = now + wait * random.uniform(0.9, 1.0)  # noqa: S311 - jitter

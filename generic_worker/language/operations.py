@@ -194,3 +194,19 @@ class Cancel(Operation):
     """One step of ending a job."""
 
     absent: Pattern | None = Field(None, description="Pattern in a failed command's output: there is no such job.")
+
+
+class Watch(Operation):
+    """Stays, and prints a line whenever a job may have changed. It only hurries: `status` says what it is."""
+
+    output: Output | None = Field(
+        None,
+        description="Yields the `id` or the `key` of the job that a line is about. Without it, and where a line cannot "
+        "be read, any job may have changed.",
+    )
+    timeout: Seconds = Field(
+        3600,
+        gt=0,
+        le=86400,
+        description="Seconds after which the command is started again: its connection may have died without a word.",
+    )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, StrictBool, StrictStr, Tag
 
 from generic_worker.language.expressions import ExpressionError
-from generic_worker.language.operations import Cancel, Explain, Find, Operation, Status, Submit
+from generic_worker.language.operations import Cancel, Explain, Find, Operation, Status, Submit, Watch
 from generic_worker.language.structures import names_in
 from generic_worker.language.value_types import (
     HOST_NAMES,
@@ -114,14 +114,15 @@ class Example(Closed):
     """Real output of one command, and how it must be read. `generic-worker check` holds it to that."""
 
     of: StrictStr = Field(
-        description="The operation: submit, find, explain, status, or status[1] for the second of a list."
+        description="The operation: submit, find, watch, explain, status, or status[1] for the second of a list."
     )
     stdout: StrictStr = Field("", description="What the command printed.")
     stderr: StrictStr = Field("", description="What it printed on standard error.")
     exit: Whole = Field(0, description="Its exit code.")
     expect: Any = Field(
-        description="For status: job id to state, absent or unknown. For the others: the fields; or for submit one of "
-        "refused, transient, ambiguous, and for find and explain null when nothing is found."
+        description="For status: job id to state, absent or unknown. For watch: the ids or keys of the jobs that may "
+        "have changed, or null for any. For the others: the fields; or for submit one of refused, transient, "
+        "ambiguous, and for find and explain null when nothing is found."
     )
 
 
@@ -176,6 +177,11 @@ class Recipe(Closed):
         description="Asks for states. Of a list, each further command is asked only about jobs that the ones before "
         "did not report."
     )
+    watch: Watch | None = Field(
+        None,
+        description="Stays while there are jobs, and prints a line when one may have changed: then `status` is asked "
+        "at once, and otherwise only every `policy.poll` seconds.",
+    )
     explain: Explain | None = Field(None, description="Runs once when a job ended other than well.")
     cancel: Cancels = Field(
         description="Ends the job. Of a list, the next step runs when the job is still there after `policy.grace`."
@@ -206,7 +212,7 @@ class Recipe(Closed):
 
     def operations(self) -> Iterator[tuple[tuple[str | int, ...], Operation]]:
         """Every command of the recipe, with its path."""
-        for key in ("check", "submit", "find", "explain", "logs", "cleanup"):
+        for key in ("check", "submit", "find", "watch", "explain", "logs", "cleanup"):
             operation = getattr(self, key)
             if operation is not None:
                 yield (key,), operation

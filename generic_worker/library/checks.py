@@ -101,12 +101,17 @@ def _available(recipe: Recipe, path: Path) -> frozenset[str]:
     first = path[0]
     if first == "scope":
         return frozenset({*recipe.variables, "worker_host"})
-    if first == "check" or (first == "via" and recipe.check):
+    if first in {"check", "watch"} or (first == "via" and _without_a_job(recipe)):
         shared = (f"file_{name}" for name in recipe.shared_files)
         return frozenset({*recipe.variables, *HOST_NAMES, *shared})
     if first in {"submit", "find", "files", "via", "script"}:
         return recipe.names - _SUBMITTED - captured
     return recipe.names if first in {"status", "env"} else recipe.names - {"job_ids"}
+
+
+def _without_a_job(recipe: Recipe) -> str:
+    """A command of the recipe that is run without a job; empty if there is none."""
+    return "check" if recipe.check else "watch" if recipe.watch else ""
 
 
 def _unknown(recipe: Recipe, path: Path, names: frozenset[str]) -> Iterator[tuple[Path, str, str]]:
@@ -124,7 +129,8 @@ def _why_not(recipe: Recipe, path: Path, name: str) -> str:
     if path[0] in {"submit", "find", "files", "script"}:
         return "the job is not submitted yet"
     if path[0] == "via":
-        return "it stands before check too, which has no job" if recipe.check else "it stands before submit too"
+        jobless = _without_a_job(recipe)
+        return f"it stands before {jobless} too, which has no job" if jobless else "it stands before submit too"
     return f"{path[0]} is about no job"
 
 
@@ -205,11 +211,13 @@ def _missing_fields(verb: str, fields: frozenset[str], kind: str, *, one: bool) 
     needed = {"submit": {"id"}, "find": {"id"} if one else {"id", "key"}, "status": {"state"}}.get(verb, set())
     missing, hint = sorted(needed - fields), ""
     why = ", and the command lists many jobs" if "key" in missing else ""
-    if verb == "status" and fields.isdisjoint({"id", "key"}) and not one:
+    if verb == "watch" and fields.isdisjoint({"id", "key"}):
+        missing, why = ["id"], " or key"
+    elif verb == "status" and fields.isdisjoint({"id", "key"}) and not one:
         missing, why = ["id", *missing], ", and the command asks about many jobs"
     if not missing:
         return ""
-    if verb != "status":
+    if verb not in {"status", "watch"}:
         rename = "" if "id" in missing else "call it key, and "
         hint = f" If the id is the key, {rename}write id: '${{job_key}}' in output."
     names = " and ".join(missing)

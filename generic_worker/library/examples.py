@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from generic_worker.answers.conclusions import StatusAnswer, asks_for_one, explain_answer, status_answer
+from generic_worker.answers.news import changed
 from generic_worker.answers.records import Printed, read
 from generic_worker.answers.submissions import find_answer, submit_answer
 from generic_worker.errors import OutputError
 from generic_worker.job import UNKNOWN, JobState, JobStatus
-from generic_worker.language.operations import Explain, Find, Operation, Status, Submit
+from generic_worker.language.operations import Explain, Find, Operation, Status, Submit, Watch
 from generic_worker.language.patterns import SlowPatternError
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from generic_worker.language.recipe import Example, Recipe
     from generic_worker.library.loading import Loaded
 
-_ORDER = ("check", "submit", "find", "status", "explain", "cancel", "logs", "cleanup")
+_ORDER = ("check", "submit", "find", "status", "watch", "explain", "cancel", "logs", "cleanup")
 _STATES = [state.value for state in JobState]
 _THE_JOB = "the job"
 """How a job is called whose id neither the output nor anybody else tells."""
@@ -52,9 +53,8 @@ def named_operations(recipe: Recipe) -> dict[str, Operation]:
 
 def readable(recipe: Recipe) -> dict[str, Operation]:
     """The commands whose output is read, by name."""
-    return {
-        name: one for name, one in named_operations(recipe).items() if isinstance(one, Submit | Find | Status | Explain)
-    }
+    kinds = Submit | Find | Status | Explain | Watch
+    return {name: one for name, one in named_operations(recipe).items() if isinstance(one, kinds)}
 
 
 def operation_named(operations: Mapping[str, Operation], name: str) -> Operation | None:
@@ -106,6 +106,14 @@ def read_explain(command: Explain, output: Printed) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
+def read_watch(command: Watch, output: Printed) -> list[str] | None:
+    """The ids and keys of the jobs that may have changed by what a watch command printed; None when it may be any."""
+    names = changed(
+        command.output, output.stderr if command.output and command.output.from_ == "stderr" else output.stdout
+    )
+    return None if names is None else sorted(names)
+
+
 def _records(command: Status | Find, output: Printed) -> list[Record]:
     try:
         return read(command.output, output.stdout, output.stderr).records
@@ -137,6 +145,9 @@ def _differences(recipe: Recipe, example: Example) -> Iterator[_Difference]:
         yield from _difference(example.expect, read_submit(command, output, key))
     elif isinstance(command, Find):
         yield from _difference(example.expect, _found(read_find(command, output, key), example.expect))
+    elif isinstance(command, Watch):
+        expect = sorted(map(str, example.expect)) if isinstance(example.expect, list) else example.expect
+        yield from _difference(expect, read_watch(command, output))
     elif isinstance(command, Explain):
         yield from _difference(example.expect, read_explain(command, output) or None)
     else:

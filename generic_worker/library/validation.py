@@ -49,6 +49,7 @@ _STAND_INS: dict[str, Any] = {
     "find": _COMMAND,
     "status": _COMMAND,
     "explain": _COMMAND,
+    "watch": {"run": ["-"]},
     "check": {"run": ["-"]},
     "cancel": {"run": ["-"]},
     "logs": {"run": ["-"]},

@@ -7,6 +7,7 @@ the tool with its version, the command, its exit code, and what must be read:
   `jobs` the keys of jobs whose keys count;
 - submit: the fields, or `refused`, `transient` or `ambiguous`;
 - find: key to fields, to null where there is no such job, or to `unknown`;
+- watch: the ids or keys of jobs that may have changed, or null for any;
 - explain: the fields, or null;
 - cancel: `ok`, `absent` or `failed`.
 """
@@ -21,6 +22,7 @@ import pytest
 import yaml
 
 from generic_worker.answers.conclusions import explain_answer, gone, state_of, status_answer
+from generic_worker.answers.news import changed
 from generic_worker.answers.records import Printed, read
 from generic_worker.answers.submissions import find_answer, submit_answer
 from generic_worker.errors import OutputError
@@ -100,6 +102,13 @@ def read_explain(recipe: Recipe, case: Path) -> object:
     return fields or None
 
 
+def read_watch(recipe: Recipe, case: Path) -> list[str] | None:
+    assert recipe.watch
+
+    names = changed(recipe.watch.output, text(case, ".out"))
+    return None if names is None else sorted(names)
+
+
 def read_cancel(recipe: Recipe, case: Path) -> str:
     printed = printed_of(recipe, case)
     step = details_of(case).get("step", 0)
@@ -112,6 +121,7 @@ READERS = {
     "submit": read_submit,
     "status": read_status,
     "find": read_find,
+    "watch": read_watch,
     "explain": read_explain,
     "cancel": read_cancel,
 }

@@ -32,7 +32,7 @@ def test_a_whole_recipe_has_no_problems() -> None:
         ({"polcy": {}}, "polcy: Unknown key. Did you mean 'policy'?"),
         ({"zzz": {}}, "zzz: Unknown key. Known here: cancel, check, cleanup, description, documentation, env, "
          "examples, explain, extends, files, find, logs, name, policy, recipe, required, requires, scope, script, "
-         "states, status, submit, variables, verified, via."),
+         "states, status, submit, variables, verified, via, watch."),
         ({"policy": {"x1": 5}}, "policy.x1: Unknown key. Known here: absent, batch, commands, find_for, grace, "
          "lost_after, lost_polls, pending_for, poll, resubmit, retry_for, visible_after."),
         ({"script": {"befor": "x"}}, "script.befor: Unknown key. Did you mean 'before'?"),
