@@ -173,7 +173,9 @@ def try_recipe(
         list[str] | None,
         Parameter(negative="", help="name=value: a variable with which a job waits, to try to cancel one that does."),
     ] = None,
-    timeout: Annotated[float, Parameter(help="Seconds in which each job must have got through.")] = 300.0,
+    timeout: Annotated[
+        float | None, Parameter(help="Seconds for all of it; 300, or more where the recipe's commands are slow.")
+    ] = None,
     as_json: Json = False,
 ) -> int:
     """Try a recipe with real jobs on your infrastructure: what holds, what does not, and where to look."""

@@ -1,4 +1,4 @@
-"""What is written down during a trial: what the commands say, and what the watcher finds odd."""
+"""What is written down during a trial: what the commands say and how long they take, and what the watcher finds odd."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from generic_worker.commands.runner import Command, CommandResult
 
+UNLISTED = "no state in it is one that the recipe lists"
+"""What is said of an answer of which no word is known."""
+
 _recorded: ContextVar[list[CommandResult] | None] = ContextVar("recorded", default=None)
 
 
@@ -30,25 +33,35 @@ def recording() -> Iterator[list[CommandResult]]:
 
 
 class Recorder(CommandRunner):
-    """Runs commands, and keeps what they say for whoever is recording."""
+    """Runs commands, and keeps what they say for whoever is recording.
+
+    Attributes:
+        slowest: Seconds that a command took at most, with its waiting for others to make room.
+    """
+
+    slowest = 0.0
 
     async def run(self, command: Command) -> CommandResult:
         """Run a command, as a worker would."""
+        begin = time.monotonic()
         result = await super().run(command)
+        self.slowest = max(self.slowest, time.monotonic() - begin)
         if (recorded := _recorded.get()) is not None:
             recorded.append(result)
         return result
 
 
 class Remarks(logging.Handler):
-    """What the watcher finds odd, and since when."""
+    """What the watcher finds odd."""
 
     def __init__(self) -> None:
         super().__init__()
         self.texts: list[str] = []
-        self.since: float | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
         """Take one remark."""
         self.texts.append(record.getMessage())
-        self.since = self.since or time.monotonic()
+
+    def about_words(self) -> str:
+        """The first remark about a word that the recipe does not list; empty without one."""
+        return next((text for text in self.texts if ": the state " in text or UNLISTED in text), "")

@@ -20,10 +20,10 @@ from generic_worker.cli.trial.trial import Trial
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from generic_worker.cli.trial.trial import Verdict
+    from generic_worker.cli.trial.verdicts import Verdict
     from generic_worker.language.recipe import Recipe
 
-_STYLES = {"holds": "green", "fails": "bold red", "not tried": "yellow"}
+_STYLES = {"holds": "green", "fails": "bold red", "warns": "yellow", "not known": "yellow", "not tried": "dim"}
 _TIMES = {
     "submit": "to submit a job",
     "first_seen": "until its state was first seen",
@@ -41,11 +41,17 @@ def try_recipe(recipe: Recipe, variables: Mapping[str, Any], *, as_json: bool, *
         options: `env`, `waiting` and `timeout`, as `Trial` has them.
 
     Returns:
-        An exit code: 0 when the recipe holds, 1 when it does not or a job is left, 128 + N after the signal N.
+        An exit code: 0 when the recipe holds, 1 when it does not or nobody knows, 128 + N after the signal N.
     """
     console = Console(stderr=True, highlight=False)
     with console.status(f"Trying {recipe.name} with real jobs. Ctrl-C ends them.") as status:
-        trial = Trial(recipe, variables, tell=lambda verdict: console.print(_line(verdict), soft_wrap=True), **options)
+        trial = Trial(
+            recipe,
+            variables,
+            tell=lambda verdict: console.print(_line(verdict), soft_wrap=True),
+            note=lambda text: console.print(Text(f"     note  {text}."), soft_wrap=True),
+            **options,
+        )
         number = asyncio.run(_interruptible(trial, lambda: status.update("Ending the jobs that are left.")))
     data = report(trial)
     if as_json:
@@ -87,15 +93,18 @@ async def _interruptible(trial: Trial, ending: Callable[[], None]) -> int:
 
 def report(trial: Trial) -> dict[str, Any]:
     """All that a trial has found, as data that can be shared with the recipe."""
+    doubts = trial.left or any(verdict.outcome in {"fails", "not known"} for verdict in trial.verdicts)
     return {
         "recipe": trial.recipe.name,
-        "holds": bool(trial.verdicts) and not trial.left and all(v.outcome != "fails" for v in trial.verdicts),
+        "holds": bool(trial.verdicts) and not doubts,
         "verdicts": [
             {"step": v.step, "outcome": v.outcome, "found": v.found, "key": v.key, "evidence": list(v.evidence)}
             for v in trial.verdicts
         ],
         "seconds": {name: round(seconds, 1) for name, seconds in trial.timings.items()},
         "left": trial.left,
+        "ends_by_itself": trial.long,
+        "notes": trial.notes,
     }
 
 
@@ -107,7 +116,7 @@ def _print(data: Mapping[str, Any]) -> None:
     console = Console(highlight=False)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for title in (data["recipe"], "verdict", "found"):
-        table.add_column(title)
+        table.add_column(title, overflow="fold")
     for verdict in data["verdicts"]:
         outcome = Text(verdict["outcome"], _STYLES[verdict["outcome"]])
         table.add_row(Text(verdict["step"]), outcome, Text(verdict["found"]))
@@ -115,8 +124,13 @@ def _print(data: Mapping[str, Any]) -> None:
     for name, seconds in data["seconds"].items():
         console.print(f"{seconds:6.1f} s {_TIMES[name]}")
     for verdict in data["verdicts"]:
-        if verdict["outcome"] == "fails":
+        if verdict["key"]:
             console.print(Text(f"\n{verdict['step']}: look at {verdict['key']}", "bold"))
             console.print(Text("\n".join([verdict["found"], *verdict["evidence"]])), soft_wrap=True)
     for job in data["left"]:
-        console.print(Text(f"\nNot seen to end: {job}. It ends by itself within two minutes of its start.", "bold red"))
+        console.print(
+            Text(
+                f"\nNot seen to end: {job}. When it runs, it ends by itself after {data['ends_by_itself']} s.",
+                "bold red",
+            )
+        )

@@ -1,0 +1,141 @@
+"""`generic-worker try` on a launcher that is wrong in one way at a time: that is found, and nothing else is said."""
+
+import asyncio
+import os
+from pathlib import Path
+
+import pytest
+import yaml
+
+from generic_worker.cli.trial import cancelling, descendants, trial
+from generic_worker.cli.trial.report import report
+from generic_worker.cli.trial.steps import run
+from generic_worker.cli.trial.trial import Trial
+from generic_worker.library.loading import load
+
+FAKES = Path(__file__).parents[1] / "fakes"
+SLOW = 1.0
+CANCELLED = "A job that is cancelled while it runs"
+IGNORES = "A job that ignores SIGTERM"
+WAITS = "A job that is cancelled while it waits"
+KILLED = "A job that is killed"
+NO_JOBS = "When there are no jobs"
+FIVE = "Five jobs in one status command"
+NO_KEY = {"status": {"output": {"regex": r"^(?P<id>\d+) (?P<state>\w+) (?P<exit_code>\S+)"}}}
+GOOD = {
+    "as it should be": ("", 0, {}),
+    "with commands that take long": ("", SLOW, {}),
+    "of a tool that runs one job at a time": ("serial", 0, {}),
+    "of a tool that forgets a job when it ends": (
+        "forgets",
+        0,
+        {"policy": {"absent": "ended"}, "states": {"finished": None}},
+    ),
+    "of a tool that fails when it has no jobs": ("silent", 0, {"status": {"empty": "^launch: no jobs$"}}),
+    "of a tool that gives ids again, with a key": ("recycles", 0, {}),
+}
+BROKEN = {
+    "the cancel command ends the first process only": (
+        "leader",
+        0,
+        {},
+        {(CANCELLED, "fails", "cancel"), (IGNORES, "fails", "cancel")},
+    ),
+    "the cancel command only hides the job": (
+        "hides",
+        0,
+        {},
+        {(CANCELLED, "fails", "cancel"), (IGNORES, "fails", "cancel")},
+    ),
+    "the cancel command does nothing": (
+        "deaf",
+        0,
+        {},
+        {(WAITS, "fails", "cancel"), (CANCELLED, "fails", "cancel"), (IGNORES, "fails", "cancel")},
+    ),
+    "the cancel command does nothing, slowly": (
+        "deaf",
+        SLOW,
+        {},
+        {(WAITS, "fails", "cancel"), (CANCELLED, "fails", "cancel"), (IGNORES, "fails", "cancel")},
+    ),
+    "killed jobs are read as succeeded": (
+        "kind",
+        0,
+        {},
+        {(step, "warns", "states") for step in (WAITS, CANCELLED, IGNORES, KILLED)},
+    ),
+    "values lose what is behind a line break": (
+        "cut",
+        0,
+        {},
+        {("Environment values with line breaks, quotes and unicode", "fails", "submit")},
+    ),
+    "the listing fails when there are no jobs": ("silent", 0, {}, {(NO_JOBS, "fails", "status")}),
+    "jobs are forgotten when they end": (
+        "forgets",
+        0,
+        {},
+        {(step, "fails", "status") for step in ("A job that succeeds", "A job that exits 7", KILLED)},
+    ),
+    "find is off by one": ("neighbour", 0, {}, {("A job that is looked up by its key", "fails", "find")}),
+    "ids come again": ("recycles", 0, NO_KEY, {("The id of a job that has ended", "fails", "status")}),
+    "a word is missing": (
+        "",
+        0,
+        {"states": {"finished": ["over"]}},
+        {(step, "fails", "states") for step in ("A job that succeeds", "A job that exits 7", KILLED)},
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def trials(tmp_path_factory):
+    """All recipes are tried at the same time: their trials mostly wait."""
+    patch, folder = pytest.MonkeyPatch(), tmp_path_factory.mktemp("trials")
+    patch.setenv("PATH", f"{FAKES}:{os.environ['PATH']}")
+    patch.setenv("XDG_STATE_HOME", str(folder / "state"))
+    patch.setattr(cancelling, "_PATIENCE", 8.0)  # as much shorter as the slow commands are quicker than real ones
+    patch.setattr(descendants, "_PATIENCE", 3.0)
+    patch.setattr(trial, "BRIEF", 4.0)
+
+    async def tried(number, fault, seconds, changes):
+        env = {"LAUNCH_DIR": str(folder / str(number)), "LAUNCH_FAULT": fault, "LAUNCH_SECONDS": str(seconds)}
+        text = yaml.safe_dump(
+            {"recipe": 1, "name": "tried", "extends": str(FAKES / "launch.yaml"), "env": env, **changes}
+        )
+        one = Trial(load(f"{text}\n").recipe, {})
+        async with one:
+            await run(one)
+        return report(one)
+
+    async def all_of_them():
+        cases = {name: case[:3] for name, case in (GOOD | BROKEN).items()}
+        found = await asyncio.gather(*(tried(number, *case) for number, case in enumerate(cases.values())))
+        return dict(zip(cases, found, strict=True))
+
+    with patch.context():
+        yield asyncio.run(all_of_them())
+    patch.undo()
+
+
+def odd(found):
+    return {
+        (v["step"], v["outcome"], v["key"]) for v in found["verdicts"] if v["outcome"] not in {"holds", "not tried"}
+    }
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_of_a_good_recipe_nothing_is_said(trials, name):
+    assert odd(trials[name]) == set(), trials[name]
+    assert trials[name]["holds"]
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_of_a_broken_recipe_is_said_what_is_broken(trials, name):
+    expected, found = BROKEN[name][3], odd(trials[name])
+    ((outcome, key),) = {(outcome, key) for _, outcome, key in expected}
+
+    assert {verdict for verdict in found if verdict[0] != FIVE} == expected, trials[name]
+    assert found <= expected | {(FIVE, outcome, key)}  # whether its jobs still run when they are asked about is chance
+    assert trials[name]["holds"] == (outcome == "warns")
