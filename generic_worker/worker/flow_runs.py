@@ -5,13 +5,16 @@ A passing failure of the API is waited out: it never decides what becomes of a r
 
 from __future__ import annotations
 
+import sys
 from itertools import pairwise
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx
 from prefect.exceptions import ObjectNotFound
+from prefect.logging.loggers import PrefectLogAdapter
 from tenacity import AsyncRetrying, retry_if_exception, wait_random_exponential
 
+from generic_worker.errors import GenericWorkerError
 from generic_worker.worker.api_calls import OutdatedCallError
 
 if TYPE_CHECKING:
@@ -26,6 +29,19 @@ T = TypeVar("T")
 OWNER = "prefect.worker.name"
 """The label in which Prefect's worker says who has a flow run."""
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+
+class FlowRunLogger(PrefectLogAdapter):
+    """The log of a flow run, in which an error of ours is its own text: that says all, and to whoever reads the log."""
+
+    def exception(self, msg: object, *args: object, exc_info: Any = True, **more: Any) -> None:  # noqa: ANN401
+        """Log an error with its traceback, unless its text is for people."""
+        error = sys.exc_info()[1]
+        if isinstance(error, GenericWorkerError):
+            text = str(msg) % args if args else msg
+            self.error("%s %s", text, error, **more)
+        else:
+            super().exception(msg, *args, exc_info=exc_info, **more)
 
 
 def is_passing(error: BaseException) -> bool:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
     from prefect.client.schemas.objects import FlowRun
     from prefect.client.schemas.responses import WorkerFlowRunResponse
+    from prefect.logging.loggers import PrefectLogAdapter
     from prefect.workers.base import BaseWorker, BaseWorkerResult
 
     _Base = BaseWorker[Any, Any, Any]
@@ -119,6 +120,11 @@ class Safeguards(_Base):
         if self._work_pool is not None and self._work_pool.type != self.type:
             found = f"The work pool {self._work_pool_name!r} is of type {self._work_pool.type!r}"
             raise ValueError(f"{found}: start a worker of that type, or make a pool of type {self.type!r}.")
+
+    def get_flow_run_logger(self, flow_run: FlowRun) -> PrefectLogAdapter:
+        """The log of a flow run."""
+        log = super().get_flow_run_logger(flow_run)
+        return flow_runs.FlowRunLogger(log.logger, log.extra)
 
     async def _submit_run(self, flow_run: FlowRun) -> None:
         """Submit a flow run. Whatever goes wrong with one run must not end the worker; it is picked up again."""

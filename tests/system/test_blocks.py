@@ -54,7 +54,9 @@ def test_a_block_reaches_the_recipes_commands_and_its_secrets_nothing_else(pool,
         run = pool.run(login={"$ref": {"block_document_id": str(block)}}, command="true")
         message = pool.ended(run).message
         until(lambda: "may not log in" in pool.logs(run), 15)
-        shown = message + pool.logs(run) + worker.log.read_text()
+        told, shown = pool.logs(run), message + pool.logs(run) + worker.log.read_text()
 
     assert "user ada may not log in with ********" in message
     assert PASSWORD not in shown
+    assert told.count("may not log in") == 1, "a refused submission is one message"
+    assert "Traceback" not in told

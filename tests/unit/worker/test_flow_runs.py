@@ -1,4 +1,5 @@
 import asyncio
+import logging
 from datetime import timedelta
 from uuid import UUID, uuid4
 
@@ -19,9 +20,25 @@ from prefect.states import (
     Suspended,
 )
 
-from generic_worker.worker.flow_runs import is_active, is_outdated, is_passing, job_key, patiently
+from generic_worker.errors import SubmitError
+from generic_worker.worker.flow_runs import FlowRunLogger, is_active, is_outdated, is_passing, job_key, patiently
 
 REQUEST = httpx.Request("GET", "http://api")
+
+
+@pytest.mark.parametrize(
+    ("error", "message", "traceback"),
+    [(SubmitError("no room: 5%"), "It failed. no room: 5%", False), (ValueError("a defect"), "It failed.", True)],
+)
+def test_an_error_of_ours_is_logged_as_what_it_says_and_a_defect_with_its_traceback(error, message, traceback, caplog):
+    log = FlowRunLogger(logging.getLogger("tests.flow-run"), {})
+    try:
+        raise error
+    except type(error):
+        log.exception("It %s.", "failed")
+
+    (record,) = caplog.records
+    assert (record.getMessage(), record.levelname, bool(record.exc_info)) == (message, "ERROR", traceback)
 
 
 def http_error(code):
