@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 OK, WRONG_RECIPE, WRONG_CALL = 0, 1, 2
 
 app = App(name="generic-worker", help="Write, check and try recipes for the generic worker.", version=__version__)
+app.register_install_completion_command(help="Let your shell (bash, zsh, fish) complete this command.")
 
 Json = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON, for programs.")]
 Reference = Annotated[str, Parameter(help="A recipe's name, the path of its file, or - for standard input.")]

@@ -1,4 +1,5 @@
 import json
+import subprocess
 
 import pytest
 
@@ -216,3 +217,18 @@ def test_a_new_recipe_passes_check_and_is_never_written_over(call, folder):
 
 def test_the_version_is_told(call):
     assert call("--version") == (0, f"{__version__}\n", "")
+
+
+# completion
+
+
+def test_a_shell_completes_the_command(call, folder, monkeypatch):
+    monkeypatch.setenv("HOME", str(folder))
+    code, out, _ = call("--install-completion", "--shell", "bash")
+    assert code == 0
+    (script,) = (word for word in out.split() if word.endswith("/generic-worker"))
+
+    ask = f". {script}; COMP_WORDS=(generic-worker re) COMP_CWORD=1; _generic_worker; echo ${{COMPREPLY[@]}}"
+    answer = subprocess.run(["bash", "-c", ask], capture_output=True, text=True, check=True).stdout
+
+    assert answer == "render\n"
