@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import abc
 import asyncio
 import contextlib
 import gc
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from prefect.exceptions import InfrastructureNotAvailable, InfrastructureNotFound
-from prefect.workers.base import BaseWorker, BaseWorkerResult
+from prefect.workers.base import BaseWorkerResult
 
 from generic_worker.commands.runner import CommandRunner
 from generic_worker.errors import AttemptLostError, GenericWorkerError, VariableError
@@ -20,7 +21,6 @@ from generic_worker.jobs.outcome import exit_status
 from generic_worker.jobs.preflight import preflight
 from generic_worker.jobs.watcher import Watcher
 from generic_worker.library.loading import load
-from generic_worker.library.template import base_job_template
 from generic_worker.worker.assignments import Assignment, Assignments
 from generic_worker.worker.configuration import (
     NO_RECIPE,
@@ -31,6 +31,7 @@ from generic_worker.worker.configuration import (
 from generic_worker.worker.housekeeping import Housekeeping
 from generic_worker.worker.readiness import tell_readiness
 from generic_worker.worker.recovery import Recovery
+from generic_worker.worker.registered import WorkerType
 from generic_worker.worker.safeguards import Safeguards
 from generic_worker.worker.unwatched_jobs import end_unwatched_job
 
@@ -54,20 +55,14 @@ class GenericWorkerResult(BaseWorkerResult):
     """How a job ended. `status_code` is its exit code, and 0 only if it ended well, or is another worker's by now."""
 
 
-class GenericWorker(Safeguards, BaseWorker[GenericWorkerJobConfiguration, GenericWorkerVariables, GenericWorkerResult]):
+class GenericWorker(Safeguards, WorkerType, abc.ABC):  # Prefect registers no abstract class: that has been done
     """Runs flow runs on any infrastructure that has a command line, as a recipe says."""
 
-    type: str = "generic"
     job_configuration = GenericWorkerJobConfiguration
     job_configuration_variables = GenericWorkerVariables
     cleanup_max_concurrency: ClassVar[int | None] = 10
     serves_pool: ClassVar[bool] = True
     """Whether it looks after all flow runs of its pool, in a process of its own."""
-
-    _display_name = "Generic"
-    _description = "Runs flow runs on any infrastructure that has a command line, as a recipe in the work pool says."
-    _documentation_url = "https://pypi.org/project/prefect-generic-worker/"
-    _logo_url = "https://raw.githubusercontent.com/PrefectHQ/prefect/main/docs/images/favicon-dark.svg"
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - whatever Prefect passes
         super().__init__(*args, **kwargs)
@@ -78,11 +73,6 @@ class GenericWorker(Safeguards, BaseWorker[GenericWorkerJobConfiguration, Generi
         self._assignments = Assignments(self, self._attempts, self._watcher)
         self._adopted: set[asyncio.Task[None]] = set()
         self._watching, self._kept_up = contextlib.AsyncExitStack(), contextlib.AsyncExitStack()
-
-    @classmethod
-    def get_default_base_job_template(cls) -> dict[str, Any]:
-        """The template of a pool that was created without one: the bundled `process` recipe."""
-        return base_job_template(load("process"))
 
     async def __aenter__(self) -> Self:
         """Start to watch, take over what an earlier worker has left, then work."""

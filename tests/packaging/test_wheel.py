@@ -91,7 +91,7 @@ def test_the_console_script_answers(installed):
 def test_prefect_finds_the_worker_type(installed):
     code = "from prefect.workers.base import BaseWorker as B; print(B.get_worker_class_from_type('generic').__module__)"
 
-    assert run(installed, "-c", code).strip() == "generic_worker.worker.worker"
+    assert run(installed, "-c", code).strip() == "generic_worker.worker.registered"
 
 
 @pytest.mark.parametrize("words", [["check", "slurm"], ["--help"]])

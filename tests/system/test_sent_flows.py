@@ -209,4 +209,6 @@ def test_a_callers_worker_leaves_the_runs_of_others_alone(pool, start_worker, ki
 
 
 def test_a_callers_worker_is_not_what_serves_the_type():
-    assert BaseWorker.get_worker_class_from_type("generic") is GenericWorker
+    serving = BaseWorker.get_worker_class_from_type("generic")
+
+    assert type(serving(work_pool_name="any")) is GenericWorker
