@@ -27,16 +27,22 @@ def dockerd(backends):
 
 
 @pytest.fixture(scope="module")
-def pool(server, dockerd, make_pool):
-    """A pool whose containers have this host's programs, this Python, and Prefect."""
+def volumes(server):
+    """What makes of the one image a container with this host's programs, this Python, and Prefect."""
     shared = [f"/{name}" for name in ("usr", "lib", "lib64", "bin", "etc")]
     shared += [path for path in dict.fromkeys((sys.base_prefix, sys.prefix, PACKAGE)) if not path.startswith("/usr")]
+    return [*(f"{path}:{path}:ro" for path in shared), f"{server.home}:{server.home}"]
+
+
+@pytest.fixture(scope="module")
+def pool(server, dockerd, make_pool, volumes):
+    """A pool whose containers have these volumes, whatever a deployment wants."""
     template = base_job_template(load("docker"))
     template["job_configuration"]["variables"] |= {
         "image": "hostfs",
         "image_pull_policy": "never",
         "network": "host",
-        "volumes": [*(f"{path}:{path}:ro" for path in shared), f"{server.home}:{server.home}"],
+        "volumes": volumes,
         "docker_options": ["--stop-timeout=1"],
         "working_dir": f"{server.home}/{{{{ place }}}}",
     }
@@ -102,3 +108,42 @@ def test_a_flow_that_is_called_runs_in_a_container_and_its_result_comes_back(poo
     background._end()
     (run,) = [run for run in pool.runs() if run.deployment_id is None]
     assert run.infrastructure_pid.startswith("docker://")
+
+
+@pytest.fixture
+def prefect_docker(server, dockerd):
+    """Prefect's own worker for Docker, in a folder of its own: installed here, Prefect would load it everywhere.
+
+    Its containers stay, as it comes, and so do ours when a script ends with its flow.
+    """
+    folder = server.home / "prefect-docker"
+    words = ["install", "--quiet", "--disable-pip-version-check", "--no-deps", "--target", str(folder)]
+    subprocess.run([sys.executable, "-m", "pip", *words, "prefect-docker==0.7.4", "docker==7.2.0"], check=True)
+    yield folder
+    env = {**os.environ, **dockerd}
+    words = ["docker", "ps", "--all", "--quiet", f"--filter=volume={server.home}"]
+    left = subprocess.run(words, env=env, capture_output=True, text=True, check=True).stdout.split()
+    subprocess.run(["docker", "rm", "--force", "--volumes", *left], env=env, capture_output=True, check=True)
+
+
+def test_a_script_does_the_same_with_the_decorator_of_prefects_own_worker_for_docker(
+    pool, dockerd, server, volumes, prefect_docker
+):
+    pool.store_in(server.home / "bundles")
+    script, results = Path(__file__).parents[1] / "scripts" / "side_by_side.py", server.home / "results"
+    there = {"PYTHONPATH": str(prefect_docker)}
+    options = {"image": "hostfs", "image_pull_policy": "Never", "network_mode": "host", "volumes": volumes}
+    options["env"] = there  # its flows need its decorator in the container; ours need nothing of ours
+
+    def python(*words, **more):
+        call, env = [sys.executable, *words], {**server.env, **dockerd, **more}
+        done = subprocess.run(call, env=env, capture_output=True, text=True, timeout=200, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    ours = python(script, "generic_worker:generic", pool.name, results, "{}")
+    python("-m", "prefect", "work-pool", "create", "containers", "--type", "docker", **there)
+    theirs = python(script, "prefect_docker.decorators:docker", "containers", results, json.dumps(options), **there)
+
+    assert json.loads(ours) == {"called": 42, "submitted": 3}
+    assert theirs.splitlines()[-1:] == ours.splitlines()  # before it stands what the containers have printed
