@@ -12,8 +12,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from generic_worker.commands.masking import mask, secrets
+from generic_worker.commands.masking import mask
 from generic_worker.commands.rendering import host_values, job_values, pasted, render, render_files
+from generic_worker.commands.secret_values import secrets
 from generic_worker.errors import RecipeError, VariableError
 from generic_worker.language.operations import Explain, Find, Status, Submit, Watch
 from generic_worker.library import examples

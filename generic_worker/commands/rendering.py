@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from generic_worker.commands.far_side import assignments, behind
-from generic_worker.commands.masking import JobValues, marked, refuse_secrets, texts_in
+from generic_worker.commands.masking import refuse_secrets
 from generic_worker.commands.programs import Command
+from generic_worker.commands.secret_values import JobValues, marked, texts_in
 from generic_worker.commands.shared_files import shared_paths, write_shared
 from generic_worker.errors import VariableError
 from generic_worker.language.environment import MARKS, checked_labels, checked_names

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from generic_worker.commands.masking import hiding, marked, mask
+from generic_worker.commands.masking import hiding, mask
 from generic_worker.commands.programs import find_program
 from generic_worker.commands.rendering import host_values, prepared
+from generic_worker.commands.secret_values import marked
 from generic_worker.errors import GenericWorkerError
 
 if TYPE_CHECKING:

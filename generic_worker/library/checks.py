@@ -10,7 +10,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from generic_worker.answers.records import compile_jsonpath
-from generic_worker.commands.masking import is_secret_field, is_secret_name
+from generic_worker.commands.secret_values import is_secret_field, is_secret_name
 from generic_worker.errors import OutputError, RecipeError
 from generic_worker.language.expressions import ExpressionError, compile_text
 from generic_worker.language.job_script import expressions_in, shell_names, unset_names

@@ -8,20 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from generic_worker.commands.masking import is_secret_field, is_secret_name, mask, mask_named, masked_status, secrets
+from generic_worker.commands.masking import mask, mask_named, masked_status
 from generic_worker.commands.rendering import job_values
 from generic_worker.job import JobState, JobStatus
 from generic_worker.library.loading import load
 
 if TYPE_CHECKING:
     from generic_worker.language.recipe import Recipe
-
-SECRETIVE = """\
-variables:
-  aws: {block: aws-credentials}
-  pin: {type: string, format: password}
-  settings: {type: object}
-"""
 
 
 def recipe(submit: str, more: str = "") -> Recipe:
@@ -35,69 +28,6 @@ def recipe(submit: str, more: str = "") -> Recipe:
 def values(recipe: Recipe, variables: dict[str, Any] | None = None, **given: Any) -> dict[str, Any]:
     known = {"job_key": "pf-1", "job_name": "name", "command": "true", "env": {}, "labels": {}}
     return job_values(recipe, variables or {}, known | given)
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        *(
-            "API_KEY",
-            "PASSWORD",
-            "DB_PASSWORD",
-            "dbPassword",
-            "APIKEY",
-            "GH_TOKEN",
-            "AUTHTOKEN",
-            "AWS_SECRET_ACCESS_KEY",
-        ),
-        *("GITHUB_JWT", "sessionJwt", "API_BEARER", "SLACK_WEBHOOK_URL", "HMAC_SHA256", "PROXY_AUTHORIZATION"),
-        *("PREFECT_API_AUTH_STRING", "PREFECT_CLIENT_CUSTOM_HEADERS", "AZURE_CONNECTION_STRING", "GITHUB_PAT", "dsn"),
-    ],
-)
-def test_names_of_secrets(name: str) -> None:
-    assert is_secret_name(name)
-
-
-@pytest.mark.parametrize(
-    "name", ["PATH", "MONKEY", "TOKENIZERS_PARALLELISM", "PREFECT_API_URL", "AUTHOR", "OMP_NUM_THREADS"]
-)
-def test_names_of_no_secrets(name: str) -> None:
-    assert not is_secret_name(name)
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        *(("value", True), ("connection_string", True), ("aws_access_key_id", True), ("sas", True)),
-        *(("region_name", False), ("endpoint_url", False), ("project", False), ("username", False)),
-    ],
-)
-def test_a_blocks_field_is_secret_unless_its_name_says_otherwise(name: str, expected: object) -> None:
-    assert is_secret_field(name) is expected
-
-
-def test_secrets_are_told_by_name() -> None:
-    subject = recipe("  run: [launch]\n  env: {A: '${aws}', B: '${pin}', C: '${settings}'}\n", SECRETIVE)
-    variables = {
-        "aws": {
-            "region_name": "eu-west-1",
-            "value": "block-value",
-            "nested": {"api": "nested-value"},
-            "short": "1234567",
-        },
-        "pin": "pin-12345",
-        "settings": {"token": "settings-token", "colour": "ultramarine"},
-    }
-    env = {"API_KEY": "env-key-1", "URL": "https://me:in-the-address@host/", "PLAIN": "plain-value", "TOKEN": "short"}
-
-    assert secrets(values(subject, variables, env=env, labels={"token": "label-is-none"})) == {
-        "block-value": "aws.value",
-        "nested-value": "aws.nested.api",
-        "pin-12345": "pin",
-        "settings-token": "settings.token",
-        "env-key-1": "env.API_KEY",
-        "https://me:in-the-address@host/": "env.URL",
-    }
 
 
 def test_secrets_are_masked_in_every_form_in_which_programs_print_them() -> None:
