@@ -64,7 +64,7 @@ def status_answer(recipe: Recipe, command: Status, jobs: Mapping[str, str], prin
             status = _status(recipe, record, job_id, jobs[job_id], answer.remarks)
             if command.history and status.state.alive:  # it has no end of the job, and knows nothing of its life
                 unfinished.append(job_id)
-            elif not (status.foreign and job_id in answer.statuses):
+            elif _counts(status, answer.statuses.get(job_id)):
                 answer.statuses[job_id] = status
     if not answer.trouble and not answer.statuses and not unfinished:
         answer.trouble = _nonsense(recipe, records, sole)
@@ -74,6 +74,13 @@ def status_answer(recipe: Recipe, command: Status, jobs: Mapping[str, str], prin
         unnamed = [job_id for job_id in jobs if job_id not in answer.statuses]
         answer.statuses |= {job_id: ABSENT for job_id in unnamed if not _mentions(records.unread, job_id)}
     return answer
+
+
+def _counts(status: JobStatus, before: JobStatus | None) -> bool:
+    """Whether a further record about a job counts. One that has not ended is not ended by another that has."""
+    if before is None or before.foreign:
+        return True
+    return not (status.foreign or (status.state.final and not before.state.final))
 
 
 def asks_for_one(command: Operation) -> bool:

@@ -255,10 +255,11 @@ def _as_text(value: object) -> str | None:
     return json.dumps(value)
 
 
-def _alternatives(spec: str | list[str] | JsonField) -> list[JsonField]:
-    if isinstance(spec, JsonField):
-        return [spec]
-    return [JsonField(path=path, default=None, regex=None) for path in ([spec] if isinstance(spec, str) else spec)]
+def _alternatives(spec: str | JsonField | list[str | JsonField]) -> list[JsonField]:
+    alternatives = spec if isinstance(spec, list) else [spec]
+    return [
+        one if isinstance(one, JsonField) else JsonField(path=one, default=None, regex=None) for one in alternatives
+    ]
 
 
 def _excerpt(text: str) -> str:

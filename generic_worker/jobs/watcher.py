@@ -172,10 +172,14 @@ class Watcher:
         if not status.state.final:
             watch.seen = now
         if status.state is not JobState.UNKNOWN and status != watch.status:
-            watch.changed = watch.changed if status.state is watch.status.state else now
+            if status.state is not watch.status.state:
+                watch.changed = now
+                watch.told.clear()
             watch.status = status
             watch.news = None
-            self.tell(watch, status)
+            if str(status) not in watch.told:  # reasons may take turns: of each it is told once
+                watch.told.add(str(status))
+                self.tell(watch, status)
         if status.state.final:
             self._end(watch, status)
 

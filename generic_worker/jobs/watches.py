@@ -46,6 +46,7 @@ class Watch:
         ended: Resolves to the last status: a final one, or ABSENT when the job is lost.
         tell: Called with each new status, and with the text of a warning about this job.
         status: The last answer that was not unknown.
+        told: What was told of the state that it is in.
         changed: When the status last changed, by `jobs.clock`.
         seen: When it was last shown alive, or in a state that we have no word for, likewise.
         ours: Whether some answer carried its key: then another key under its id means that it is gone.
@@ -62,6 +63,7 @@ class Watch:
     ended: asyncio.Future[JobStatus]
     tell: Callable[[JobStatus | str], None]
     status: JobStatus = UNKNOWN
+    told: set[str] = field(default_factory=set)
     changed: float = field(default_factory=clock.now)
     seen: float = -math.inf
     ours: bool = False

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from typing import TYPE_CHECKING, Any
 
 from generic_worker.errors import VariableError
 from generic_worker.language.environment import env_decoder, env_file
+from generic_worker.language.guardian import term_to_all
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -45,11 +47,49 @@ def _without(value: Mapping[str, Any], *names: str) -> dict[str, Any]:
     return {name: item for name, item in value.items() if name not in names}
 
 
+def _together(value: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """`${labels | together({'key': job_key})}`: a mapping with the entries of another, which come first."""
+    return {**value, **other}
+
+
+_LONGEST_NAME = 63
+"""Characters of a label's value, or of a name, that Kubernetes and DNS allow."""
+
+
+def _slug(value: str, longest: int = _LONGEST_NAME) -> str:
+    """`${flow_run_name | slug(40)}`: a text as a name of lower case letters, digits and dashes, a letter first."""
+    plain = re.sub(r"[^a-z0-9]+", "-", value.lower())
+    return re.sub(r"^[^a-z]+", "", plain)[:longest].strip("-")
+
+
+def _k8s_labels(value: Mapping[str, Any]) -> dict[str, str]:
+    """`${labels | k8s_labels}`: labels as Kubernetes takes them. What is not allowed becomes a dash, or is left out."""
+    named = ((_label_name(name), item) for name, item in value.items())
+    return {name: _label_text(str(item)) for name, item in named if name}
+
+
+def _label_name(name: str) -> str:
+    """A label's name, with its prefix; empty where nothing of it is allowed."""
+    prefix, _, text = name.rpartition("/")
+    domain = re.sub(r"[^a-z0-9.]+", "-", prefix.lower())[:253]
+    parts = filter(None, (part.strip("-") for part in domain.split(".")))
+    domain, text = ".".join(parts), _label_text(text)
+    return f"{domain}/{text}" if domain and text else text
+
+
+def _label_text(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_.]+", "-", text)[:_LONGEST_NAME].strip("-_.")
+
+
 FILTERS = {
     "words": _words,
     "pairs": _pairs,
     "entries": _entries,
     "without": _without,
+    "together": _together,
+    "slug": _slug,
+    "k8s_labels": _k8s_labels,
+    "term_to_all": term_to_all,
     "json": json.dumps,
     "tojson": json.dumps,
     "env_file": env_file,

@@ -11,19 +11,24 @@ of a job are known by a mark in their environment, which they hand down:
   scheduler, which says "signal 9" or "out of memory" then. A shell cannot tell signal 9 from an exit code of 137, so
   a command that exits with that code counts as killed.
 
-Linux; elsewhere the process group is signalled. POSIX shell, with grep, setsid and sleep, as Debian and busybox have.
+Linux; elsewhere the process group is signalled. POSIX shell, with grep, setsid and sleep, as Debian and busybox have;
+busybox' grep sees no more of an environment than its first variable without -z.
 """
 
 from __future__ import annotations
 
 import shlex
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _GUARDED = r"""
 export GENERIC_WORKER_JOB=@KEY@
 if [ -r /proc/self/environ ] && command -v setsid >/dev/null && command -v grep >/dev/null; then
   # Prints the processes of the job, but for one: job key, process id.
   generic_worker_list='
-    for file in $(grep -lsF "GENERIC_WORKER_JOB=$1" /proc/[0-9]*/environ 2>/dev/null); do
+    for file in $(grep -zlsF "GENERIC_WORKER_JOB=$1" /proc/[0-9]*/environ 2>/dev/null); do
       pid=${file#/proc/}; pid=${pid%/environ}
       [ "$pid" = "$2" ] || [ "$pid" = $$ ] || printf "%s " "$pid"
     done'
@@ -94,3 +99,39 @@ def guarded(command: str, key: str) -> str:
         key: The job's key.
     """
     return _GUARDED.replace("@KEY@", shlex.quote(key)).replace("@COMMAND@", command)
+
+
+_IN_A_CONTAINER = """\
+export GENERIC_WORKER_JOB="$1"; shift
+tell() {
+  trap '' TERM
+  (cd /proc && for pid in [0-9]*; do
+    ! grep -zqsF "GENERIC_WORKER_JOB=$GENERIC_WORKER_JOB" "$pid/environ" || kill -TERM "$pid" 2>/dev/null
+  done)
+  trap tell TERM
+}
+trap tell TERM
+(trap '' TERM; exec "$@") </dev/null &
+child=$!
+while wait "$child"; code=$?; kill -0 "$child" 2>/dev/null; do :; done
+exit "$code"
+"""
+"""The first process of a container: what it starts ends with it, so that there is nothing to reap.
+
+It has no `$(`, `${` or `$$`, which Kubernetes and Nomad would expand.
+"""
+
+
+def term_to_all(words: Sequence[str], key: str) -> list[str]:
+    """The words that run a command in a container, with SIGTERM passed on to all of its processes.
+
+    In a recipe: `${command | words | term_to_all(job_key)}`.
+
+    TERM is sent to the first process of a container, or to its group, and the engine is in a session of its own. The
+    image needs /bin/sh, and grep for TERM to arrive.
+
+    Args:
+        words: The command.
+        key: The job's key.
+    """
+    return ["/bin/sh", "-c", _IN_A_CONTAINER, "sh", key, *words]

@@ -35,9 +35,12 @@ class JsonField(Closed):
     )
 
 
+JsonPath = Annotated[
+    Annotated[StrictStr, Tag("<path>")] | Annotated[JsonField, Tag("<field>")], kind(path=str, field=dict)
+]
 JsonPaths = Annotated[
     Annotated[StrictStr, Tag("<path>")]
-    | Annotated[list[StrictStr], Field(min_length=1), Tag("<paths>")]
+    | Annotated[list[JsonPath], Field(min_length=1), Tag("<paths>")]
     | Annotated[JsonField, Tag("<field>")],
     kind(path=str, paths=list, field=dict),
 ]
@@ -54,8 +57,8 @@ class Output(Closed):
     )
     fields: dict[FieldName, JsonPaths] | None = Field(
         None,
-        description="With `json`: field name to JSONPath relative to the record, to a list of them of which the "
-        "first that finds something counts, or to {path, default, regex}.",
+        description="With `json`: field name to JSONPath relative to the record, to {path, default, regex}, or to a "
+        "list of these, of which the first that finds something counts.",
     )
     columns: list[FieldName] | None = Field(
         None, min_length=1, description="Field names, in the order of each line's columns. Every line is a record."
@@ -188,6 +191,11 @@ class Explain(Operation):
     """Tells more about one job that ended other than well: `exit_code`, `signal`, `reason`."""
 
     output: Output = Field(description="May yield `exit_code`, `signal` and `reason`.")
+    names_memory: StrictBool = Field(
+        default=False,
+        description="Whether the reason says it when a job was killed for too much memory: then no other kill is taken "
+        "for that.",
+    )
 
 
 class Cancel(Operation):

@@ -206,6 +206,11 @@ class Recipe(Closed):
         return tuple(self.status) if isinstance(self.status, list) else (self.status,)
 
     @property
+    def names_memory(self) -> bool:
+        """Whether the infrastructure says it when it kills a job for too much memory."""
+        return self.explain is not None and self.explain.names_memory
+
+    @property
     def cancels(self) -> tuple[Cancel, ...]:
         """The cancel steps, in order."""
         return tuple(self.cancel) if isinstance(self.cancel, list) else (self.cancel,)

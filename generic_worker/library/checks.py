@@ -246,13 +246,11 @@ def _names(text: str) -> frozenset[str]:
 def _json_paths(place: Path, output: Output) -> Iterator[tuple[Path, str]]:
     paths: list[tuple[Path, str]] = [((*place, "json"), output.json_path or "")]
     for name, spec in (output.fields or {}).items():
-        at = (*place, "fields", name)
-        if isinstance(spec, JsonField):
-            paths.append(((*at, "path"), spec.path))
-        elif isinstance(spec, list):
-            paths += [((*at, index), path) for index, path in enumerate(spec)]
-        else:
-            paths.append((at, spec))
+        at: Path = (*place, "fields", name)
+        alternatives = (
+            [((*at, index), one) for index, one in enumerate(spec)] if isinstance(spec, list) else [(at, spec)]
+        )
+        paths += [((*at, "path"), one.path) if isinstance(one, JsonField) else (at, one) for at, one in alternatives]
     for path, text in paths:
         try:
             compile_jsonpath(text)

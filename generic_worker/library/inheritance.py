@@ -1,4 +1,4 @@
-"""What a recipe that extends another makes of it: mappings merge, null removes, `{append: [...]}` appends."""
+"""What a recipe that extends another makes of it: mappings merge, and lists of what has names; null removes."""
 
 from __future__ import annotations
 
@@ -73,10 +73,17 @@ def _plain(node: _Node, path: Path, origins: dict[Path, _Node]) -> Any:  # noqa:
 
 
 def _merge(parent: _Node, child: _Node) -> _Node:
-    """Mappings merge, lists and scalars replace, null removes, `{append: [...]}` appends to a list."""
+    """Mappings merge, lists and scalars replace, null removes, `{append: [...]}` appends to a list.
+
+    Lists of mappings that all have a name merge by it, and what has another name is added.
+    """
     added = _appended(child)
     if added is not None and isinstance(parent.value, list):
         return replace(child, value=[*parent.value, *added])
+    old, new = _by_name(parent), _by_name(child)
+    if old and new:
+        kept = [_merge(item, new[name]) if name in new else item for name, item in old.items()]
+        return replace(child, value=kept + [item for name, item in new.items() if name not in old])
     if not (isinstance(parent.value, dict) and isinstance(child.value, dict)):
         return child
     merged = dict(parent.value)
@@ -89,6 +96,15 @@ def _merge(parent: _Node, child: _Node) -> _Node:
             added = _appended(node)
             merged[key] = node if added is None else replace(node, value=added)
     return replace(child, value=merged)
+
+
+def _by_name(node: _Node) -> dict[str, _Node]:
+    """The items of a list in which each is a mapping with a `name` of its own; nothing where some is not."""
+    if not isinstance(node.value, list):
+        return {}
+    names = [item.value["name"].value for item in node.value if isinstance(item.value, dict) and "name" in item.value]
+    unique = {name for name in names if isinstance(name, str)}
+    return dict(zip(names, node.value, strict=True)) if len(unique) == len(node.value) else {}
 
 
 def _appended(node: _Node) -> list[_Node] | None:

@@ -241,7 +241,8 @@ class Assignments:
         ended_well = status.state in {JobState.SUCCEEDED, JobState.FINISHED}  # as far as anybody says
         if not (ended_well and await self._reported(assignment)):
             status = await driver.explain(job, status)
-            message = end_message(job, status, assignment.ended_because if assignment.cancel.is_set() else "")
+            because = assignment.ended_because if assignment.cancel.is_set() else ""
+            message = end_message(job, status, because, names_memory=driver.recipe.names_memory)
             reported = None if assignment.cancel.is_set() else await self._resubmit(assignment, status, message)
             reported = reported or await self._attempts.report_end(assignment.attempt, message, job.key)
             if reported is not None:

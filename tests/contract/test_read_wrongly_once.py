@@ -153,8 +153,7 @@ def test_a_greeting_before_json_is_passed_over() -> None:
     find = load("kubernetes").recipe.find
     assert find
 
-    item = {"metadata": {"name": "pf-1", "labels": {"generic-worker/key": "pf-1"}}}
-    printed = Printed("Welcome to cluster X\n" + json.dumps({"items": [item]}) + "\n")
+    printed = Printed("Welcome to cluster X\n" + json.dumps({"id": "pf-1", "key": "pf-1"}) + "\n")
 
     assert find_answer(find, ["pf-1"], printed) == ({"pf-1": {"id": "pf-1", "key": "pf-1"}}, "")
 

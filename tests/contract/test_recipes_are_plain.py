@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from generic_worker.language.filters import FILTERS
 from generic_worker.language.operations import Cancel, Explain, Find, JsonField, Operation, Output, Status, Submit
 from generic_worker.language.recipe import Policy, Recipe, Script, Via
 from generic_worker.library.loading import load
@@ -23,13 +24,14 @@ if TYPE_CHECKING:
 
 TESTS = Path(__file__).parent.parent
 RECIPES = sorted(path.stem for path in (TESTS.parent / "recipes").glob("*.yaml"))
-LONGEST = 175
+LONGEST = 200
 """Lines of a recipe without its examples: an API of a cloud has more to be said than a command of a scheduler."""
 
 FEW_USERS = {
     "field.default": "a Job without any condition waits for its pod, in Kubernetes",
-    "field.regex": "docker ps prints its exit codes in a sentence of its JSON: Exited (3) 4 seconds ago",
-    "filter.without": "an API key that is in a secret is not in the environment, in ECS",
+    "filter.k8s_labels": "what Kubernetes takes as a label: others take any text",
+    "filter.slug": "the name of a Job in Kubernetes; others have a name for people beside the key",
+    "filter.together": "labels of others beside our own in a structure: with options ours come last",
     "output.id_": "a tool that knows its jobs by our key alone",
     "own.empty": "a tool that calls an empty list an error",
     "policy.absent": "a tool that forgets its jobs at their end",
@@ -74,13 +76,9 @@ def features_of(name: str) -> Iterator[str]:
         yield from (f"output.{key}" for key in (output.model_fields_set if output else ()))
         for field in ((output.fields or {}) if output else {}).values():
             yield "field.list" if isinstance(field, list) else "field"
-            yield from (f"field.{key}" for key in (field.model_fields_set if isinstance(field, JsonField) else ()))
-    yield from (
-        f"filter.{name}"
-        for name in re.findall(
-            r"(?<![|\w'])\| ?(words|pairs|entries|without|json|env_file|env_decoder)\b", text_of(name)
-        )
-    )
+            for one in field if isinstance(field, list) else [field]:
+                yield from (f"field.{key}" for key in (one.model_fields_set if isinstance(one, JsonField) else ()))
+    yield from (f"filter.{name}" for name in re.findall(rf"(?<![|\w'])\| ?({'|'.join(FILTERS)})\b", text_of(name)))
 
 
 LANGUAGE = {
@@ -98,7 +96,7 @@ LANGUAGE = {
     *(f"output.{key}" for key in Output.model_fields),
     *(f"field.{key}" for key in JsonField.model_fields),
     "field.list",
-    *(f"filter.{name}" for name in ("words", "pairs", "entries", "without", "json", "env_file", "env_decoder")),
+    *(f"filter.{name}" for name in FILTERS if name != "tojson"),
 }
 
 

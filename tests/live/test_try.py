@@ -29,6 +29,8 @@ SITES = {
         ["cluster=tests", "task_definition=tests", 'subnets=["subnet-1"]', "log_group=tests"],
         [],
     ),
+    "kubernetes": ("kubernetes", "kubernetes", [], []),
+    "kubernetes-cluster": ("kubernetes", "kubernetes-cluster", ["image={image}"], []),
     "google-cloud-run": ("google-cloud-run", "gcloud", [], []),
     "aws-batch": ("aws-batch", "aws", ["queue=tests", "definition=tests"], []),
     "azure-container-instances": ("azure-container-instances", "azure", ["resource_group=tests"], []),
@@ -50,7 +52,9 @@ def start(recipe, site, tmp_path, backends, *options):
     _, service, assignments, others = SITES[site]
     env = {**os.environ, **backends(service), "XDG_STATE_HOME": str(tmp_path)}
     ssh = env.get("GENERIC_WORKER_TEST_SSH_CONFIG", "")
+    image = env.get("GENERIC_WORKER_TEST_IMAGE", "busybox")
     filled = [text.replace("{tmp}", str(tmp_path)).replace("{ssh}", ssh) for text in assignments]
+    filled = [text.replace("{image}", image) for text in filled]
     given = [word for text in filled for word in ("--set", text)]
     command = [sys.executable, "-m", "generic_worker.cli", "try", str(recipe), *given, *others, *options]
     return subprocess.Popen(command, env=env, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

@@ -20,13 +20,7 @@ need python3 python3-venv openssl curl
 }
 mkdir -p "$dir/bin"
 ln -sfn "$dir/venv/bin/az" "$dir/bin/az"
-[ -s "$dir/server.pem" ] || {
-  openssl req -x509 -newkey rsa:2048 -nodes -days 3650 -subj '/CN=an authority of the tests' -keyout "$dir/ca.key" -out "$dir/ca.pem" 2>/dev/null
-  openssl req -newkey rsa:2048 -nodes -subj /CN=localhost -keyout "$dir/server.key" -out "$dir/server.csr" 2>/dev/null
-  openssl x509 -req -in "$dir/server.csr" -CA "$dir/ca.pem" -CAkey "$dir/ca.key" -CAcreateserial -days 3650 \
-    -extfile <(echo 'subjectAltName=DNS:localhost') -out "$dir/server.crt" 2>/dev/null
-  cat "$dir/server.crt" "$dir/server.key" >"$dir/server.pem"
-}
+certify "$dir"
 running "$dir/pid" || {
   setsid python3 "$fakes/azure_api.py" "$port" "$dir/server.pem" >"$dir/log" 2>&1 </dev/null &
   echo $! >"$dir/pid"

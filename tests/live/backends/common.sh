@@ -56,3 +56,13 @@ free_ports() { # free_ports COUNT: the first of so many free ports in a row; the
   done
   cat "$dir/port"
 }
+
+certify() { # certify FOLDER: in it a certificate for localhost with its key, server.pem, and the authority's, ca.pem
+  [ ! -s "$1/server.pem" ] || return 0
+  openssl req -x509 -newkey rsa:2048 -nodes -days 3650 -subj '/CN=an authority of the tests' \
+    -keyout "$1/ca.key" -out "$1/ca.pem" 2>/dev/null
+  openssl req -newkey rsa:2048 -nodes -subj /CN=localhost -keyout "$1/server.key" -out "$1/server.csr" 2>/dev/null
+  openssl x509 -req -in "$1/server.csr" -CA "$1/ca.pem" -CAkey "$1/ca.key" -CAcreateserial -days 3650 \
+    -extfile <(echo 'subjectAltName=DNS:localhost') -out "$1/server.crt" 2>/dev/null
+  cat "$1/server.crt" "$1/server.key" >"$1/server.pem"
+}

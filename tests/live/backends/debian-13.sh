@@ -1,11 +1,12 @@
 # Programs of Debian 13 on a Debian 12 host, in a folder: nothing of the host is replaced, and nothing is mounted or
 # chrooted, so that jobs see the host as it is. The start scripts that need it source it, after common.sh:
-# `. debian-13.sh`; then $debian is the folder.
+# `. debian-13.sh`; then $debian is the folder, and $libraries that of its libraries.
 #
 # The packages are unpacked and not installed; the programs are given the loader and the libraries of Debian 13, which are
 # beside them.
 . "$(dirname "${BASH_SOURCE[0]}")/debian-packages.sh"
 debian=${GENERIC_WORKER_TEST_DEBIAN_13:-$(dirname "$dir")/debian-13}
+libraries=$debian/usr/lib/x86_64-linux-gnu
 
 unpack() {
   local package new=$debian.new/tree
@@ -29,7 +30,7 @@ if [ "${1:-start}" != stop ] && [ ! -d "$debian" ]; then
     flock 9 # two start scripts may come here at once
     [ -d "$debian" ] || {
       rm -rf "$debian.new"
-      unpacked trixie "$debian.new" condor slurmctld slurmd slurm-client slurmdbd slurm-wlm-basic-plugins munge
+      unpacked trixie "$debian.new" condor slurmctld slurmd slurm-client slurmdbd slurm-wlm-basic-plugins munge kubectl awscli
       unpack
     }
   ) 9>"$debian.lock"

@@ -151,6 +151,12 @@ def test_a_job_that_is_elsewhere_is_unknown_and_nobody_is_warned() -> None:
 HISTORY = load(BASE.replace("run: [list]", "run: [accounts]\n  history: true")).recipe
 
 
+def test_of_several_records_of_a_job_one_that_has_not_ended_counts() -> None:
+    assert states("1|F|pf-1|3|\n1|R|pf-1||\n") == {"1": "running", "2": "absent"}
+    assert states("1|R|pf-1||\n1|F|pf-1|3|\n") == {"1": "running", "2": "absent"}
+    assert states("1|ODD|pf-1||\n1|F|pf-1|3|\n2|F|pf-2|3|\n2|CD|pf-2|0|\n") == {"1": "unknown", "2": "succeeded"}
+
+
 def test_of_a_history_only_ends_count() -> None:
     assert states("1|R|pf-1||\n2|CD|pf-2||\n", recipe=HISTORY) == {"1": "absent", "2": "succeeded"}
     assert states("1|PD|||\n", recipe=HISTORY) == {"1": "absent", "2": "absent"}

@@ -18,11 +18,17 @@ BARS = output(columns=["id", "state", "reason"], separator="|")
 SPACES = output(columns=["id", "state", "reason"])
 REGEX = output(regex=r"^(?P<id>\d+): (?P<state>\w+)(?: \((?P<reason>.*)\))?$")
 JOBS = output(json="$.jobs[*]", fields={"id": "id", "state": ["status.phase", "state"]})
+MIXED = output(
+    json="$", fields={"state": [{"path": "of", "regex": "end|over"}, "phase", {"path": "x", "default": "?"}]}
+)
 
 
 @pytest.mark.parametrize(
     ("spec", "text", "records"),
     [
+        (MIXED,
+         '{"of": "has ended", "phase": "R"} {"of": "runs", "phase": "R"} {"of": {"over": 1}} {}',
+         [{"state": "end"}, {"state": "R"}, {"state": "over"}, {"state": "?"}]),
         (BARS, "1|R|\r\n", [{"id": "1", "state": "R", "reason": ""}]),
         (BARS, "2| PD |a|b \n", [{"id": "2", "state": "PD", "reason": "a|b"}]),
         (BARS, "1|R|half\x0bline\u2028\n", [{"id": "1", "state": "R", "reason": "half\x0bline"}]),

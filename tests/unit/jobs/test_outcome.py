@@ -81,3 +81,11 @@ def test_the_message_says_when_the_job_was_ended_by_us():
 )
 def test_only_a_job_that_ended_well_has_the_exit_status_0(status, code):
     assert code == exit_status(status)
+
+
+def test_where_the_infrastructure_names_memory_no_other_kill_is_taken_for_it():
+    status = JobStatus(JobState.FAILED, "terminated", "Error", 137)
+
+    assert end_message(JOB, status, names_memory=True) == (
+        "The slurm job 4711 ended as terminated (Error), exit code 137. A shell reports SIGKILL so."
+    )

@@ -113,6 +113,24 @@ def test_one_status_command_per_poll_serves_many_jobs_and_their_ends_are_told_ap
     simulated(scenario())
 
 
+def test_reasons_that_take_turns_are_told_once_each(tmp_path, simulated, driver_of):
+    async def scenario():
+        heard = []
+        driver = driver_of(LISTING.replace("[id, state, key]", "[id, state, key, reason]"), poll=1)
+        async with Watcher(LOG) as watcher:
+            watch = watcher.watch(a_job(tmp_path), driver, tell_to(heard))
+            for reason in ["pull", "back-off", "pull", "back-off"]:
+                write(tmp_path, f"1|PD|pf-1|{reason}")
+                await asyncio.sleep(3)
+            for line in ["1|R|pf-1|", "1|PD|pf-1|pull"]:
+                write(tmp_path, line)
+                await asyncio.sleep(3)
+            assert watch.status.reason == "pull"
+        assert list(map(str, heard)) == ["PD (pull)", "PD (back-off)", "R", "PD (pull)"]
+
+    simulated(scenario())
+
+
 def test_a_new_job_is_asked_about_every_second_and_its_end_is_known_within_one(tmp_path, simulated, driver_of):
     async def scenario():
         write(tmp_path, "1|R|pf-1")

@@ -14,7 +14,7 @@ from uuid import uuid4
 
 import pytest
 
-from generic_worker.language.guardian import guarded
+from generic_worker.language.guardian import guarded, term_to_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -131,3 +131,18 @@ def test_what_a_job_that_has_ended_leaves_behind_is_ended(shell: str, place: Pat
 
     assert job.process.wait(20) == 4
     until(lambda: not job.marked(), 30)
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_in_a_container_the_exit_code_is_the_commands_and_term_reaches_all(shell: str, place: Path) -> None:
+    key = f"pf-{uuid4().hex}-abcdef"
+    words = term_to_all(["sh", "-c", f"setsid {NOTES_TERM.removeprefix('exec ')}"], key)
+    argv = ["busybox", "sh"] if shell == "busybox" else [shell]
+    process = subprocess.Popen([*argv, *words[1:]], cwd=place, start_new_session=True)
+    until((place / "ready").exists)
+    os.killpg(process.pid, signal.SIGTERM)  # the group, as an init with -g does
+    until((place / "told").exists)
+
+    assert (place / "told").read_text() == "TERM\n"
+    assert process.poll() is None
+    assert subprocess.run(term_to_all(["sh", "-c", "exit 3"], key), check=False).returncode == 3

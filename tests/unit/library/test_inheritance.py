@@ -98,6 +98,35 @@ def test_append_to_nothing_is_a_list(folder: Path, child) -> None:
     assert data["requires"] == ["launch"]
 
 
+def test_lists_of_what_has_names_merge_by_name(folder: Path, write, parent) -> None:
+    pods = "[{name: flow, image: x, env: [{name: A, value: '1'}], args: [a]}, {name: other, image: y}]"
+    write(folder, "parent", f"{parent}files: {{pod: {{containers: {pods}, list: [{{name: a}}, {{key: b}}]}}}}\n")
+    added = "[{name: flow, gpu: 1, image: null, env: [{name: B, value: '2'}], args: [b]}, {name: sidecar, image: z}]"
+    write(folder, "child", f"{CHILD}files: {{pod: {{containers: {added}, list: [{{name: a}}]}}}}\n")
+
+    assert load("child").data["files"]["pod"] == {
+        "containers": [
+            {
+                "name": "flow",
+                "env": [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}],
+                "args": ["b"],
+                "gpu": 1,
+            },
+            {"name": "other", "image": "y"},
+            {"name": "sidecar", "image": "z"},
+        ],
+        "list": [{"name": "a"}],
+    }
+
+
+@pytest.mark.parametrize("odd", ["[{name: a}, {name: a}]", "[{name: 1}]", "[a]", "[]"])
+def test_lists_in_which_something_has_no_name_of_its_own_replace(folder: Path, write, parent, odd) -> None:
+    write(folder, "parent", f"{parent}files: {{pod: {{list: [{{name: a, more: 1}}]}}}}\n")
+    write(folder, "child", f"{CHILD}files: {{pod: {{list: {odd}}}}}\n")
+
+    assert "more" not in str(load("child").data["files"]["pod"])
+
+
 def test_an_output_of_another_kind_replaces(folder: Path, child) -> None:
     data = child(folder, "submit: {output: {regex: '(?P<id>.)', from: stderr}}\n")
 
