@@ -30,8 +30,16 @@ ROLE = "arn:aws:iam::123456789012:role/flows"
 
 @pytest.fixture(params=SITES)
 def aws(request, cloud, monkeypatch):
+    name, _, generation = request.param.partition(" ")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "2")  # the CLI repeats a request, but not for half a minute
-    return cloud("aws", request.param, SITES[request.param])
+    site = cloud("aws", name, SITES[name])
+    if generation:
+        monkeypatch.setenv("PATH", f"{os.environ['GENERIC_WORKER_TEST_AWS_2']}:{os.environ['PATH']}")
+    return site
+
+
+both_generations = pytest.mark.parametrize("aws", [*SITES, *(f"{name} 2" for name in SITES)], indirect=True)
+"""The AWS CLI's first generation and its second: each has errors and repetitions of its own."""
 
 
 @pytest.fixture
@@ -45,6 +53,7 @@ def bodies(site):
     return [run["body"] for run in site.fake.state["runs"].values()]
 
 
+@both_generations
 @pytest.mark.parametrize(
     "fault",
     [
@@ -85,6 +94,7 @@ def test_a_task_for_which_there_is_no_room_now_is_tried_again(ecs, fault):
     assert len(ecs.fake.requests("ecs.RunTask")) == 2
 
 
+@both_generations
 @pytest.mark.parametrize("how", [{"drop": True}, {"status": 503, "body": ["ServiceUnavailable", "Try again later."]}])
 def test_a_submission_that_was_done_and_whose_answer_was_lost_makes_one_job(aws, how, tmp_path):
     aws.fake.fault(SUBMIT[aws.recipe.name], after=True, **how)
@@ -97,6 +107,7 @@ def test_a_submission_that_was_done_and_whose_answer_was_lost_makes_one_job(aws,
     assert len(aws.fake.requests(SUBMIT[aws.recipe.name])) == {"aws-ecs": 2, "aws-batch": 1}[aws.recipe.name]
 
 
+@both_generations
 @pytest.mark.parametrize(
     ("code", "words"),
     [
@@ -129,6 +140,7 @@ def test_without_a_region_or_credentials_there_is_no_job(aws, monkeypatch):
     assert "Unable to locate credentials" in aws.refusal()
 
 
+@both_generations
 @pytest.mark.parametrize(
     "fault",
     [

@@ -1,6 +1,7 @@
 """The recipe google-cloud-run with the real gcloud, against a fake of Google Cloud that plays faults, and containers.
 
-The error bodies are those of the public API reference; which of them gcloud repeats or rewords is its own.
+Where gcloud is not installed, a stand-in does what it did. The error bodies are those of the public API reference;
+which of them gcloud repeats or rewords is its own.
 """
 
 from __future__ import annotations
@@ -103,7 +104,7 @@ def test_a_signal_is_shown_and_the_last_lines_are_in_their_order(google):
     status = google.until(job, JobState.FAILED)
     explained = asyncio.run(google.driver.explain(job, status))
 
-    assert (explained.signal, explained.reason) == (9, "The container exited with an error.")
+    assert (explained.exit_code, explained.reason) == (137, "The container exited with an error.")
     assert asyncio.run(google.driver.logs(job)).splitlines() == ["one", "json two", "three", "", "four"]
 
 
