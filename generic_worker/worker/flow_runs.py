@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import httpx
 from prefect.exceptions import ObjectNotFound
 from prefect.logging.loggers import PrefectLogAdapter
-from tenacity import AsyncRetrying, retry_if_exception, wait_random_exponential
+from tenacity import AsyncRetrying, RetryCallState, wait_random_exponential
 
 from generic_worker.errors import GenericWorkerError
 from generic_worker.worker.api_calls import OutdatedCallError
@@ -29,6 +29,9 @@ T = TypeVar("T")
 OWNER = "prefect.worker.name"
 """The label in which Prefect's worker says who has a flow run."""
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
+_REFUSALS = 5
+"""Times that the API may refuse one call before it is believed: 401, 403, 409 and 422 also come by mistake, when a
+proxy or the server restarts, a login is renewed, or a database is locked."""
 
 
 class FlowRunLogger(PrefectLogAdapter):
@@ -52,16 +55,24 @@ def is_passing(error: BaseException) -> bool:
 
 
 async def patiently(call: Callable[[], Awaitable[T]]) -> T:
-    """Call the API until it answers, however long that takes.
+    """Call the API until it answers, however long that takes. A refusal is an answer when it is the fifth.
 
     Raises:
         Exception: What the call raises for a reason that does not pass, such as `ObjectNotFound`.
     """
     wait = wait_random_exponential(multiplier=0.5, max=20)
-    async for attempt in AsyncRetrying(retry=retry_if_exception(is_passing), wait=wait, reraise=True):
+    async for attempt in AsyncRetrying(retry=_is_worth_another, wait=wait, reraise=True):
         with attempt:
             return await call()
     raise AssertionError("unreachable: it tries for ever")
+
+
+def _is_worth_another(call: RetryCallState) -> bool:
+    error = call.outcome.exception() if call.outcome else None
+    if error is None or is_passing(error):
+        return error is not None
+    refused = isinstance(error, httpx.HTTPStatusError) and error.response.status_code != httpx.codes.NOT_FOUND
+    return refused and call.attempt_number < _REFUSALS
 
 
 async def read(client: PrefectClient, flow_run_id: UUID) -> FlowRun | None:

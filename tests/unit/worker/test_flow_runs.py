@@ -69,6 +69,30 @@ def test_a_call_is_made_again_until_the_api_answers():
     assert asyncio.run(patiently(call)) == "done"
 
 
+@pytest.mark.parametrize("code", [401, 403, 409, 422])
+def test_a_refusal_may_be_a_mistake_and_is_believed_when_it_lasts(code, simulated):
+    answers = iter([http_error(code), http_error(503), http_error(code)])
+    calls = []
+
+    async def call():
+        calls.append(1)
+        error = next(answers, None)
+        if error is not None:
+            raise error
+        return "done"
+
+    async def refused():
+        calls.append(1)
+        raise http_error(code)
+
+    assert simulated(patiently(call)) == "done"
+
+    calls.clear()
+    with pytest.raises(httpx.HTTPStatusError):
+        simulated(patiently(refused))
+    assert len(calls) == 5
+
+
 def test_a_call_that_cannot_succeed_is_made_once():
     calls = []
 
