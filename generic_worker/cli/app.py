@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import sys
+import textwrap
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -39,6 +41,7 @@ Assignments = Annotated[
     Parameter(name="--set", negative="", help="name=value: a variable, env.NAME, labels.NAME, name or command."),
 ]
 
+_TABLE_LINE = "\u2500"
 STDIN = "<stdin>"
 """What stands for `-`, which the parser would take for an option."""
 
@@ -53,13 +56,33 @@ def say(message: str) -> None:
 
 
 def print_text(result: str) -> None:
-    """Print a result for people."""
+    """Print a result for people. Where the locale has no lines for tables, dashes stand for them."""
+    try:
+        _TABLE_LINE.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        result = result.replace(_TABLE_LINE, "-")
     sys.stdout.write(result if result.endswith("\n") or not result else f"{result}\n")
 
 
 def print_json(data: object) -> None:
     """Print a result for programs."""
     print_text(json.dumps(data, indent=2))
+
+
+def _is_terminal() -> bool:
+    return sys.stdout.isatty()
+
+
+def _fitted(text: str) -> str:
+    """Text whose lines fit the terminal; elsewhere they stay whole. No word is broken."""
+    if not _is_terminal():
+        return text
+    lines = []
+    for line in text.splitlines():
+        indent = " " * (len(line) - len(line.lstrip()) + 4)
+        width = max(shutil.get_terminal_size().columns, len(indent) + 1)
+        lines += textwrap.wrap(line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    return "\n".join(lines)
 
 
 def _located(reference: str) -> Path:
@@ -100,7 +123,7 @@ def load_recipe(reference: str) -> Loaded:
 def list_recipes(*, as_json: Json = False) -> None:
     """List the recipes that have a name here: bundled, from packs, and from directories in GENERIC_WORKER_RECIPES."""
     entries = reports.listing(found_recipes(), missing_programs)
-    print_json(entries) if as_json else print_text(reports.listing_text(entries))
+    print_json(entries) if as_json else print_text(_fitted(reports.listing_text(entries)))
 
 
 @app.command

@@ -39,6 +39,10 @@ _EVERY = 15.0
 """Seconds between two looks of `--watch`."""
 _PATIENCE = 3.0
 """Seconds in which the API has to answer the first call."""
+_BESIDE_ID = 60
+"""Columns of a terminal that all other columns of the table need beside a job's id."""
+_NARROWEST = 24
+"""Columns that a job has at least where it stands in lines below each other."""
 _TITLES = ("flow run", "is", "since", "job", "state", "reason", "answered")
 
 
@@ -210,9 +214,10 @@ def list_jobs(pool: str, *, watch: bool, as_json: bool) -> int:
 
 async def _watch(lister: JobLister) -> None:
     jobs, silent = await lister.look(), ""
-    with Live(console=Console(highlight=False), auto_refresh=False, vertical_overflow="visible") as live:
+    console = Console(highlight=False)
+    with Live(console=console, auto_refresh=False, vertical_overflow="visible") as live:
         while True:
-            live.update(_table(jobs, silent), refresh=True)
+            live.update(_table(jobs, silent, width=console.width), refresh=True)
             await asyncio.sleep(_EVERY)
             try:
                 jobs, silent = await lister.look(), ""
@@ -226,18 +231,21 @@ def _print(jobs: Jobs, *, as_json: bool) -> int:
         sys.stdout.write(f"{json.dumps(data, indent=2, default=str)}\n")
     else:
         console = Console(highlight=False)
-        console.print(_table(jobs))
+        console.print(_table(jobs, width=console.width))
         for trouble in jobs.troubles:
             console.print(Text(trouble), soft_wrap=True)
     return 1 if jobs.troubles else 0
 
 
-def _table(jobs: Jobs, silent: str = "") -> Table:
-    """The rows, and below them how many there are, or why there are no newer ones."""
+def _table(jobs: Jobs, silent: str = "", *, width: int) -> Table:
+    """The rows, and below them how many there are, or why there are no newer ones. No id of a job is broken."""
     caption = Text(silent or f"{len(jobs.rows)} active flow runs")
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, caption=caption)
+    longest = max((len(row.job) for row in jobs.rows), default=0)
+    if width < _BESIDE_ID + longest:
+        return _narrow_table(table, jobs, max(longest, _NARROWEST))
     for title in _TITLES:
-        table.add_column(title, overflow="fold")
+        table.add_column(title, overflow="fold", no_wrap=title == "job")
     for row in jobs.rows:
         cells = (
             row.flow_run,
@@ -249,6 +257,17 @@ def _table(jobs: Jobs, silent: str = "") -> Table:
             _clock(row.answered),
         )
         table.add_row(*(Text(cell) for cell in cells))
+    return table
+
+
+def _narrow_table(table: Table, jobs: Jobs, width: int) -> Table:
+    """The rows in two columns: the flow run, and its job below its id."""
+    table.add_column("flow run", overflow="fold")
+    table.add_column("job", overflow="fold", width=width)
+    for row in jobs.rows:
+        run = f"{row.flow_run}\n{row.flow_run_state} {_age(row.since)}"
+        job = [row.job, ": ".join(filter(None, [row.state, row.reason])), f"answered {_clock(row.answered)}"]
+        table.add_row(Text(run), Text("\n".join(filter(None, job))))
     return table
 
 

@@ -1,5 +1,7 @@
 import json
+import os
 import subprocess
+import sys
 
 import pytest
 
@@ -232,3 +234,25 @@ def test_a_shell_completes_the_command(call, folder, monkeypatch):
     answer = subprocess.run(["bash", "-c", ask], capture_output=True, text=True, check=True).stdout
 
     assert answer == "render\n"
+
+
+# narrow terminals, and those without lines
+
+
+def test_recipes_are_listed_in_lines_that_fit_and_words_that_are_whole(call, monkeypatch):
+    whole = call("list")[1]
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setattr(app, "_is_terminal", lambda: True)
+    fitted = call("list")[1]
+
+    assert max(map(len, fitted.splitlines())) <= 60
+    assert fitted.split() == whole.split()
+
+
+def test_a_table_has_dashes_where_the_locale_has_no_lines():
+    command = [sys.executable, "-m", "generic_worker.cli", "parse", "process", "status"]
+    env = {**os.environ, "PYTHONIOENCODING": "latin-1"}
+    printed = subprocess.run(command, input=b"1-2-3|running||pf-1|\n", env=env, capture_output=True, check=True).stdout
+
+    assert printed.splitlines()[1] == b"-" * len(printed.splitlines()[1])
+    assert b"running" in printed
