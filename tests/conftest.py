@@ -330,6 +330,15 @@ class Pool:
         """Give a flow run another state."""
         self._call(lambda client: client.set_flow_run_state(flow_run_id, state))
 
+    def label(self, flow_run_id, worker):
+        """Say which worker has a flow run."""
+        label = {"prefect.worker.name": worker}
+        self._call(lambda client: client.update_flow_run_labels(flow_run_id, label))
+
+    def heartbeat(self, worker, interval):
+        """Let a worker be online for three times so many seconds, whether it is there or not."""
+        self._call(lambda client: client.send_worker_heartbeat(self.name, worker, interval))
+
     def delete(self, flow_run_id):
         """Delete a flow run."""
         self._call(lambda client: client.delete_flow_run(flow_run_id))

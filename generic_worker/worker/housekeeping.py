@@ -174,7 +174,8 @@ class Housekeeping:
         runs += await runs_that_wait_in_their_jobs(self._host.client, self._pool, but=ours)
         others_runs = [run for run in runs if not self._is_mine(run.id)]
         online = await self._who_is_there()
-        abandoned = [run for run in others_runs if self._is_abandoned(run, online)]
+        undecided = recovery.undecided
+        abandoned = [run for run in others_runs if run.id in undecided or self._is_abandoned(run, online)]
         await self._take_over(recovery, abandoned, online)
         if clock.now() - self._looked_for_uncleaned > _UNCLEANED_EVERY:
             self._looked_for_uncleaned = clock.now()

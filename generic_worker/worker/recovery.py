@@ -90,6 +90,14 @@ class Recovery:
         self._started = Moment()
         self._undecided: dict[UUID, Attempt] = {}
 
+    @property
+    def undecided(self) -> set[UUID]:
+        """The flow runs that this worker has taken over, and of which it is not settled yet what becomes of them.
+
+        Their labels may not say so: who had such a run before may have written that late.
+        """
+        return {attempt.flow_run_id for attempt in self._undecided.values()}
+
     async def take_over(self, runs: Sequence[FlowRun], online: set[str]) -> tuple[list[Assignment], list[Attempt]]:
         """Take over abandoned active runs.
 
@@ -133,6 +141,7 @@ class Recovery:
             if assignment is None:
                 return None
         if not await self._attempts.take_over(attempt, partial(self._is_gone, run, online)):
+            self._undecided.pop(attempt.id, None)
             return None
         self._undecided[attempt.id] = attempt
         if assignment is not None or attempt.number > 0:  # it is not done with at once

@@ -128,6 +128,26 @@ def test_two_workers_share_a_pool_and_one_takes_over_what_the_other_leaves(sched
     assert polls < 60, "a poll every two seconds"
 
 
+def test_a_run_that_was_taken_over_is_seen_to_whatever_its_label_says_later(scheduler, make_pool, start_worker, until):
+    """The worker that had it before was cut off, not dead, and its request to label the run is the last to come."""
+    pool = make_pool("labelled", scheduler.recipe)
+    scheduler.faults("submit.mute=1 find.down=1 list.down=1")
+    with start_worker(pool.name, "before", env=scheduler.env) as before:
+        run = pool.run(command="sh -c 'exit 3'")
+        until(scheduler.submissions, 30)
+        before.kill()
+        before.wait()
+    with start_worker(pool.name, "after", env=scheduler.env):
+        until(lambda: pool.read(run).labels["prefect.worker.name"] == "after", 60)
+        pool.heartbeat("before", 3600)
+        pool.label(run, "before")
+        finds = scheduler.calls("find")
+        until(lambda: scheduler.calls("find") > finds, 40)
+        scheduler.faults("")
+        assert pool.ended(run, 60).message.endswith("exit code 3.")
+    assert list(scheduler.submissions().values()) == [1]
+
+
 def test_a_run_that_was_suspended_counts_on_its_new_job_and_not_on_the_old_one(
     scheduler, make_pool, start_worker, until
 ):
