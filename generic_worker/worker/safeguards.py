@@ -28,6 +28,7 @@ from generic_worker.worker.api_calls import ApiClock, Moment, look_after_calls
 from generic_worker.worker.api_outage import ApiOutage
 from generic_worker.worker.attempts import Attempt, Attempts
 from generic_worker.worker.queries import workers_of_pool
+from generic_worker.worker.shared_reads import share_reads
 from generic_worker.worker.submission_line import FRESH, SubmissionLine
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ class Safeguards(_Base):
     async def sync_with_backend(self) -> None:
         """Send a heartbeat and read the work pool, likewise."""
         look_after_calls(self.client, self._api_clock)
+        share_reads(self.client)
         sync = super().sync_with_backend
 
         async def greet_and_sync() -> None:

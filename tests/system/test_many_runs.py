@@ -20,7 +20,7 @@ def listing(place):
     }
 
 
-def test_hundreds_of_runs_are_taken_over_in_one_go(make_pool, start_worker, until, multiply, tmp_path):
+def test_hundreds_of_runs_are_taken_over_in_one_go(make_pool, start_worker, api_proxy, until, multiply, tmp_path):
     from prefect.states import Pending, Running  # noqa: PLC0415 - after the server's settings
 
     pool, jobs = make_pool("many", listing(tmp_path)), []
@@ -37,14 +37,16 @@ def test_hundreds_of_runs_are_taken_over_in_one_go(make_pool, start_worker, unti
     runs = multiply(first, NUMBER, left_by_a_worker)
     pool.delete(first)
     (tmp_path / "jobs").write_text("".join(jobs))
-    with start_worker(pool.name) as worker:
+    with start_worker(pool.name, env={"PREFECT_API_URL": api_proxy.url}) as worker:
         until(lambda: "Took over" in worker.log.read_text(), 240)
         (tmp_path / "jobs").write_text("".join(jobs).replace("RUNNING", "FAILED"))
         state = pool.ended(runs[0], 120)
         calls = (tmp_path / "calls").stat().st_size
     log = worker.log.read_text()
+    read = [call.path for call in api_proxy.calls if call.method == "GET" and "/deployments/" in call.path]
 
     assert f"Took over {NUMBER} flow runs; 0 others" in log
     assert state.message == "The listing job 0 ended as FAILED."
     assert "Traceback" not in log
     assert calls < 60, "they are asked about together, every few seconds"
+    assert len(read) < NUMBER / 10, "they have one deployment, which is read once for all"
