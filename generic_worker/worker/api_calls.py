@@ -1,4 +1,4 @@
-"""What is true of every call of the Prefect API: what time it is there, and that none is made when it is too late.
+"""What is true of every call of the Prefect API: what time it is there, that it is not too late, and who answers.
 
 Prefect's client makes a call again when it fails, up to a minute later; and a process may be stopped at any time, or
 its host asleep. So a call is not made because somebody meant to make it a moment ago, but because that still holds when
@@ -16,12 +16,13 @@ from datetime import datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
+import httpx
+
 from generic_worker.jobs import clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    import httpx
     from prefect.client.orchestration import PrefectClient
     from prefect.client.schemas.objects import FlowRun
 
@@ -124,7 +125,19 @@ def look_after_calls(client: PrefectClient, api_clock: ApiClock) -> None:
         api_clock.note(response)
 
     hooks["request"].append(_send_only_what_holds)
-    hooks["response"].append(note)
+    hooks["response"] += [_take_no_page_for_an_answer, note]
+
+
+async def _take_no_page_for_an_answer(response: httpx.Response) -> None:
+    """A page with status 200 is no answer, but a proxy's word for an outage: the call was not made, or nobody knows.
+
+    Raises:
+        httpx.RemoteProtocolError: It is one. Whoever has made the call takes it for what any failing network raises.
+    """
+    kind = response.headers.get("Content-Type", "")
+    if response.is_success and kind and "json" not in kind.lower():
+        text = f"{response.url} answers with {kind} and not with JSON. Is PREFECT_API_URL right, or a proxy between?"
+        raise httpx.RemoteProtocolError(text, request=response.request)
 
 
 async def _send_only_what_holds(_request: httpx.Request) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from generic_worker.worker import api_calls
 from generic_worker.worker.api_calls import ApiClock, Moment, OutdatedCallError, look_after_calls, only_while
+from generic_worker.worker.flow_runs import is_passing
 
 
 class Client:
@@ -106,6 +107,34 @@ def test_what_holds_for_one_task_is_not_asked_by_another():
                     await client.get()
 
         await asyncio.gather(outdated(), client.get(), outdated())
+        return client.asked
+
+    assert asyncio.run(work()) == 1
+
+
+@pytest.mark.parametrize("kind", ["text/html; charset=utf-8", "text/plain"])
+def test_a_page_with_status_200_is_a_failure_that_passes(kind):
+    async def work():
+        client, clock = Client({"Content-Type": kind, "Date": "Thu, 01 Jan 1970 00:00:00 GMT"}), ApiClock()
+        look_after_calls(client, clock)
+        with pytest.raises(httpx.RemoteProtocolError) as caught:
+            await client.get()
+        return caught.value, clock.ahead()
+
+    error, ahead = asyncio.run(work())
+
+    problem = f"http://api answers with {kind} and not with JSON. Is PREFECT_API_URL right, or a proxy between?"
+    assert str(error) == problem
+    assert is_passing(error)
+    assert abs(ahead) < 5, "nor is what time it says believed"
+
+
+@pytest.mark.parametrize("kind", ["application/json", "application/problem+json; charset=utf-8"])
+def test_what_is_json_is_an_answer(kind):
+    async def work():
+        client = Client({"Content-Type": kind})
+        look_after_calls(client, ApiClock())
+        await client.get()
         return client.asked
 
     assert asyncio.run(work()) == 1
