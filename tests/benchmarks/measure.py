@@ -18,6 +18,7 @@ import time
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
+from uuid import UUID
 
 from figures import show
 
@@ -30,6 +31,7 @@ UNUSED = ("EVENT_PERSISTER", "FOREMAN", "LATE_RUNS", "SCHEDULER", "TASK_RUN_RECO
 TICKS = os.sysconf("SC_CLK_TCK")
 SUBMITTING_RE = re.compile(r"^(\S+) .*submitting flow run '([0-9a-f-]{36})'")
 SUBMITTED_RE = re.compile(r"^(\S+) .*Flow run '([^']+)' submitted to infrastructure")
+SUBMITTED_AS_RE = re.compile(r"^(\S+) .*Submitted as \S+ job .*?pf-([0-9a-f]{32})")
 
 
 def main(measure) -> None:
@@ -261,6 +263,8 @@ class Worker:
                 times.get(names.get(match[2]), {})["begin"] = clock(match[1])
             elif match := SUBMITTED_RE.match(line):
                 times.get(match[2], {})["end"] = clock(match[1])
+            elif match := SUBMITTED_AS_RE.match(line):  # of this worker, where the job's id is its key
+                times.get(names.get(str(UUID(match[2]))), {})["end"] = clock(match[1])
         return [one["end"] - one["begin"] for one in times.values() if len(one) == 2]
 
 

@@ -10,7 +10,9 @@ from measure import cpu, memory, stalls
 from prefect.client.schemas.objects import StateType
 from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker, BaseWorkerResult
 
+from generic_worker.worker.api_calls import Moment
 from generic_worker.worker.assignments import Assignment
+from generic_worker.worker.attempts import Attempt
 from generic_worker.worker.queries import runs_of_pool
 from generic_worker.worker.worker import GenericWorker
 
@@ -61,7 +63,8 @@ class AdoptingWorker(GenericWorker):
             job.id = str(number)
         listing.write_text("".join(f"{job.id}|RUNNING|{job.key}|None\n" for job in jobs))
         for flow_run, job in zip(runs, jobs, strict=True):
-            self._adopt(Assignment(flow_run, job, self.driver(configuration.loaded_recipe)))
+            attempt = Attempt(flow_run.id, flow_run.state_id, -1, flow_run.state, Moment())
+            self._adopt(Assignment(flow_run, attempt, job, self.driver(configuration.loaded_recipe)))
         for assignment in self._assignments:
             while not (assignment.watch and assignment.watch.status.state.alive):  # noqa: ASYNC110 - no event says so
                 await asyncio.sleep(0.2)
