@@ -8,6 +8,9 @@ import sys
 
 import pytest
 
+from generic_worker.library.loading import load
+from generic_worker.library.template import base_job_template
+
 LAUNCHER = """
 recipe: 1
 name: {name}
@@ -196,3 +199,18 @@ def test_pools_that_are_not_there_or_of_another_type_are_told(make_pool, recipe,
         2,
         ["The Prefect API at http://127.0.0.1:9/api cannot be reached: All connection attempts failed."],
     )
+
+
+def test_a_worker_says_at_its_start_that_its_pool_has_lost_its_recipe(make_pool, start_worker, until):
+    template = base_job_template(load("process"))
+    del template["job_configuration"]["recipe"]
+    pool = make_pool("lost", template=template)
+
+    with start_worker(pool.name) as worker:
+        run = pool.run(command="true")
+        until(lambda: "will crash until this is mended" in worker.log.read_text(), 30)
+        state = pool.ended(run)
+
+    said = "recipe: the base job template has no recipe. Make one with: generic-worker template RECIPE."
+    assert said in worker.log.read_text()
+    assert (state.name, said in state.message) == ("Crashed", True)
