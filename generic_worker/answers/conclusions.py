@@ -25,6 +25,11 @@ if TYPE_CHECKING:
     from generic_worker.language.recipe import Recipe, StateName
 
 
+_REMARKS = 1001
+"""Different oddities of one answer that are told: one more than are worth a warning each."""
+_WORD_RE = re.compile(r"[\w-]+")
+
+
 @dataclass(slots=True)
 class StatusAnswer:
     """What one status command says about the jobs that it was asked about.
@@ -72,7 +77,8 @@ def status_answer(recipe: Recipe, command: Status, jobs: Mapping[str, str], prin
         answer.statuses.setdefault(job_id, ABSENT)
     if not answer.trouble:
         unnamed = [job_id for job_id in jobs if job_id not in answer.statuses]
-        answer.statuses |= {job_id: ABSENT for job_id in unnamed if not _mentions(records.unread, job_id)}
+        answer.statuses |= dict.fromkeys(_unmentioned(records.unread, unnamed), ABSENT)
+    answer.remarks = list(dict.fromkeys(answer.remarks))[:_REMARKS]
     return answer
 
 
@@ -107,8 +113,17 @@ def _nonsense(recipe: Recipe, records: Records, sole: str) -> str:
     return ""
 
 
-def _mentions(text: str, job_id: str) -> bool:
-    return job_id in text and re.search(rf"(?<![\w-]){re.escape(job_id)}(?![\w-])", text) is not None
+def _unmentioned(text: str, ids: Sequence[str]) -> list[str]:
+    """The ids that do not stand by themselves in a text."""
+    words = set(_WORD_RE.findall(text)) if ids else set()
+    return [job_id for job_id in ids if not _mentions(text, words, job_id)]
+
+
+def _mentions(text: str, words: set[str], job_id: str) -> bool:
+    parts = _WORD_RE.findall(job_id)
+    if parts == [job_id]:
+        return job_id in words
+    return words.issuperset(parts) and re.search(rf"(?<![\w-]){re.escape(job_id)}(?![\w-])", text) is not None
 
 
 def _proven_absent(pattern: str | None, jobs: Mapping[str, str], printed: Printed) -> list[str]:

@@ -18,6 +18,7 @@ from jsonpath_ng.exceptions import JSONPathError
 from jsonpath_ng.ext.filter import OPERATOR_MAP
 from jsonpath_ng.ext.parser import parse as parse_jsonpath
 
+from generic_worker.answers.json_documents import documents
 from generic_worker.errors import OutputError
 from generic_worker.language.operations import JsonField
 from generic_worker.language.patterns import matches, search
@@ -166,7 +167,7 @@ def _read_json(output: Output, text: str) -> Records:
     records: list[Record] = []
     greeting = _greeting(text)
     try:
-        for document in _documents(text[len(greeting) :]):
+        for document in documents(text[len(greeting) :]):
             found = path.find(document)
             if not found and not _is_empty_list(path, document):
                 raise OutputError(f"{output.json_path} finds nothing in {_excerpt(text)}")
@@ -184,18 +185,6 @@ def _greeting(text: str) -> str:
     """The lines before the first that a JSON document begins with; none where no line does."""
     match = _DOCUMENT_RE.search(text)
     return text[: match.start()] if match else ""
-
-
-def _documents(text: str) -> Iterator[Any]:
-    """Every JSON document in a text: one as a rule, or one per line."""
-    decoder = json.JSONDecoder()
-    position, end = 0, len(text)
-    while position < end:
-        while position < end and text[position].isspace():
-            position += 1
-        if position < end:
-            document, position = decoder.raw_decode(text, position)
-            yield document
 
 
 def _is_empty_list(path: JSONPath, document: object) -> bool:

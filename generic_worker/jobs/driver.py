@@ -204,7 +204,9 @@ class Driver:
         keys = {job.id: job.key for job in jobs}
         answer = await self._read(result, partial(status_answer, self.recipe, command, keys))
         answer.trouble = self._said("status", answer.trouble, result, jobs)
-        answer.remarks = list(map(hiding(*(job.values for job in jobs)), answer.remarks))
+        if answer.remarks:  # a thousand, perhaps, and each is looked through for the secrets of all jobs
+            hide = hiding(*(job.values for job in jobs))
+            answer.remarks = await asyncio.to_thread(lambda: list(map(hide, answer.remarks)))
         return answer
 
     async def explain(self, job: Job, status: JobStatus) -> JobStatus:

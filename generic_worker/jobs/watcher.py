@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 _ANSWERS_AT_ONCE = 500
 """Answers that are taken in one go: passing on news takes time, and others have a turn in between."""
-_REMARKS = 1000  # oddities that are remembered, because each is worth one warning
+_REMARKS = 1000  # oddities that are told, one warning each; of more there is one that says so
+_REMARKS_S = 86400.0  # seconds after which they may be told again
 
 
 class Watcher:
@@ -39,6 +40,7 @@ class Watcher:
         self._logger = logger
         self._infrastructures: dict[Driver, Infrastructure] = {}
         self._remarks: set[str] = set()
+        self._remarks_since = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
         self._streams = Streams(logger, self._take_news)
 
@@ -223,11 +225,15 @@ class Watcher:
 
     def _warn_once(self, driver: Driver, remark: str) -> None:
         text = f"{driver.recipe.name}: status: {remark}"
-        if len(self._remarks) > _REMARKS:
+        if clock.now() - self._remarks_since > _REMARKS_S:
             self._remarks.clear()
-        if text not in self._remarks:
-            self._remarks.add(text)
-            self._logger.warning("%s", text)
+        if text in self._remarks or len(self._remarks) > _REMARKS:
+            return
+        self._remarks_since = self._remarks_since if self._remarks else clock.now()
+        self._remarks.add(text)
+        if len(self._remarks) > _REMARKS:
+            text = f"{driver.recipe.name}: status: there is more that is odd; it is not told before a day has passed."
+        self._logger.warning("%s", text)
 
     def _tell_unknown(self, watch: Watch, trouble: str) -> None:
         if trouble and not watch.silent:

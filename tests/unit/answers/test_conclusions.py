@@ -280,3 +280,28 @@ def test_gone_is_what_a_failed_command_says() -> None:
 
 def test_absent_is_one_value() -> None:
     assert status_answer(RECIPE, RECIPE.statuses[0], {"1": ""}, Printed()).statuses == {"1": ABSENT}
+
+
+@pytest.mark.parametrize(
+    ("line", "mentioned"),
+    [
+        ("no word of 17.srv", True),
+        ("[17.srv]", True),
+        ("x17.srv", False),
+        ("17.srv-2", False),
+        ("srv 17", False),
+        ("17", False),
+    ],
+)
+def test_a_job_that_a_line_of_no_meaning_names_is_not_absent(line: str, mentioned: bool) -> None:
+    said = states(f"1|R|pf-1||\n{line}\n", jobs={"1": "", "17.srv": ""})
+
+    assert said == {"1": "running", "17.srv": "silent" if mentioned else "absent"}
+
+
+def test_of_many_oddities_a_thousand_are_told_once_each() -> None:
+    jobs = {str(number): f"pf-{number}" for number in range(3000)}
+    listing = "".join(f"{number}|R|other||\n" for number in jobs)
+    answer = status_answer(RECIPE, RECIPE.statuses[0], jobs, Printed(listing))
+
+    assert len(answer.remarks) == len(set(answer.remarks)) == 1001

@@ -517,3 +517,21 @@ def test_a_forgotten_job_is_not_asked_about(tmp_path, simulated, driver_of):
             assert watcher.watches == []
 
     simulated(scenario())
+
+
+def test_of_many_oddities_a_thousand_are_told_and_none_again_at_the_next_poll(tmp_path, simulated, driver_of, caplog):
+    async def scenario():
+        driver = driver_of(LISTING)
+        write(tmp_path, *(f"{n}|R|other-{n}" for n in range(1500)))
+        async with Watcher(LOG) as watcher:
+            for n in range(1500):
+                watcher.watch(a_job(tmp_path, n), driver, print)
+            await asyncio.sleep(10)
+
+            assert commands(tmp_path) >= 9
+
+    with caplog.at_level(logging.WARNING, LOG.name):
+        simulated(scenario())
+
+    assert len(caplog.messages) == 1001
+    assert caplog.messages[-1] == "listing: status: there is more that is odd; it is not told before a day has passed."

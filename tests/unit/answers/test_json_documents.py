@@ -1,0 +1,57 @@
+"""JSON that is read in steps is what the library makes of it in one, and never holds up the event loop."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from generic_worker.answers import json_documents
+from generic_worker.answers.json_documents import documents
+
+GOOD = [
+    "{}", "[]", "[ ]", "{ }", "1", '"x"', "null", "[1, 2,3 ]", '{"a": {"b": {"c": {"d": [1, {"e": 2}]}}}}',
+    '[{"a": []}, [], [[[]]], "]", "}", ",", "\\"", "\\u00e9\\ud83d\\ude80"]',
+    ' \n{"a" :1 , "b": [true, false, null, -1.5e3]}\t',
+    '{"a": 1, "a": 2}', '{"items": [{"id": 1, "x": {"y": [{}]}}, {"id": 2}], "errors": []}', "[NaN, Infinity]",
+]  # fmt: skip
+BAD = [
+    "{", "[", "[1,]", "[1 2]", '{"a"}', '{"a": }', '{"a": 1,}', "{a: 1}", '["x]', "[,1]", '{"a": 1 "b": 2}', "[1", "]",
+    '{"a": [1, {"b": }]}', "nonsense", '{"a": 1]', "[1}", "{1: 2}",
+]  # fmt: skip
+
+
+@pytest.fixture(params=[0, 10**9], ids=["in steps", "in one"])
+def _size(request, monkeypatch):
+    monkeypatch.setattr(json_documents, "_SMALL", request.param)
+
+
+@pytest.mark.usefixtures("_size")
+@pytest.mark.parametrize("text", GOOD)
+def test_a_document_is_what_the_library_makes_of_it(text):
+    assert repr(list(documents(text))) == repr([json.loads(text)])
+    assert repr(list(documents(f"{text}\n{text}"))) == repr([json.loads(text)] * 2)
+
+
+@pytest.mark.usefixtures("_size")
+@pytest.mark.parametrize("text", BAD)
+def test_what_the_library_refuses_is_refused(text):
+    with pytest.raises(ValueError, match=r"\d"):
+        list(documents(text))
+
+
+@pytest.mark.usefixtures("_size")
+def test_documents_before_one_that_is_cut_off_are_read():
+    read = []
+    with pytest.raises(ValueError, match="char"):
+        read.extend(documents('{"a": 1}\n{"a": '))
+
+    found = documents('{"a": 1}\n{"a": ')
+
+    assert (read, next(found)) == ([{"a": 1}], {"a": 1})
+
+
+def test_what_is_nested_too_deeply_is_an_error(monkeypatch):
+    monkeypatch.setattr(json_documents, "_SMALL", 0)
+    with pytest.raises(RecursionError):
+        list(documents("[" * 100_000))
