@@ -126,3 +126,11 @@ def ahead(tmp_path_factory):
     source, built = SUPPORT / "other_clock.c", tmp_path_factory.mktemp("clock") / "other_clock.so"
     subprocess.run(["cc", "-shared", "-fPIC", "-o", built, source, "-ldl"], check=True, timeout=60)
     return lambda minutes: {"LD_PRELOAD": str(built), "OTHER_CLOCK": str(60 * minutes)} if minutes else {}
+
+
+@pytest.fixture
+def faulty(tmp_path, seed):
+    """The scheduler of which everything is known: what it was asked, what it answered, what jobs there were."""
+    place = tmp_path / "faulty"
+    place.mkdir()
+    return Faulty(place, seed)
