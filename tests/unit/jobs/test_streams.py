@@ -6,12 +6,13 @@ Its lines are given by the test, and status commands are real programs; that rea
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from itertools import pairwise
 
 import pytest
 
-from generic_worker.commands.runner import Command
+from generic_worker.commands.runner import Command, CommandRunner
 from generic_worker.job import Job, JobState
 from generic_worker.jobs import clock
 from generic_worker.jobs.driver import Driver
@@ -297,3 +298,33 @@ def test_there_are_eight_streams_at_most_and_other_jobs_are_asked_about_as_witho
             assert [len(driver.since(begin, number)) > 5 for number in (0, 7, 8, 11)] == [False, False, True, True]
 
     simulated(scenario())
+
+
+LIES = {
+    "jobs that do not exist": "while echo changed 99999; do sleep 0.01; done",
+    "that a job has ended": "while echo '1|CD|pf-1'; do sleep 0.01; done",
+    "a flood": "exec yes 'changed 1'",
+    "a flood of nonsense": "exec yes 'nothing that can be read'",
+    "binary": "exec cat /dev/urandom",
+    "half lines": "while printf 'changed'; do sleep 0.01; done",
+    "it ends at once": "echo changed 1",
+}
+
+
+def test_a_real_watch_that_lies_ends_no_job_and_is_heard_a_few_times_a_second(tmp_path):
+    async def lied_to(lie: str, place) -> tuple[list[JobState], int]:
+        place.mkdir()
+        write(place, "1|R|pf-1", "2|R|pf-2")
+        text = RECIPE.replace("[follow, '${place}']", json.dumps(lie))
+        driver = Asked(load(text).recipe, CommandRunner())
+        async with Watcher(LOG) as watcher:
+            watches = [watcher.watch(a_job(place, number), driver, print) for number in (1, 2)]
+            await asyncio.sleep(3)
+            return [watch.status.state for watch in watches if not watch.ended.done()], len(driver.queries)
+
+    async def scenario():
+        return await asyncio.gather(*(lied_to(lie, tmp_path / str(number)) for number, lie in enumerate(LIES.values())))
+
+    for lie, (states, queries) in zip(LIES, asyncio.run(scenario()), strict=True):
+        assert (lie, states) == (lie, [JobState.RUNNING] * 2)
+        assert 1 <= queries <= 14
