@@ -12,6 +12,7 @@ from generic_worker.job import JobState
 from generic_worker.jobs import clock
 from generic_worker.jobs.metrics import FLOW_RUNS
 from generic_worker.worker import flow_runs
+from generic_worker.worker.cancellation_news import CancellationNews
 from generic_worker.worker.leases import Leases
 from generic_worker.worker.queries import (
     ACTIVE,
@@ -36,8 +37,9 @@ if TYPE_CHECKING:
     from generic_worker.worker.recovery import Recovery
 
 _CANCEL_EVERY = 1.0
-_CANCEL_RUNNING_EVERY = 10.0
-"""Seconds between the looks for runs that are being cancelled, while all have begun: those end themselves as a rule."""
+_CANCEL_RARELY_EVERY = 15.0
+"""Seconds between the looks for runs that are being cancelled, while all have begun, as those end themselves as a rule;
+and while Prefect's events would tell."""
 _ROUND_EVERY = 15.0
 _FIRST_ROUND = 60.0
 """Seconds for which the worker's start waits for its first round."""
@@ -56,7 +58,7 @@ _UNCLEANED_EVERY = 600.0
 
 
 class Housekeeping:
-    """Two loops: a quick one for cancellations, a slow one for everything else.
+    """Two loops: a quick one for cancellations, which Prefect's events hurry, and a slow one for everything else.
 
     Args:
         host: The worker.
@@ -95,7 +97,8 @@ class Housekeeping:
         self._is_mine = is_mine
         self._check_pool = check_pool
         self._logger = logger
-        self._looked_for_cancelling = -_CANCEL_RUNNING_EVERY
+        self._news = CancellationNews(is_mine, logger)
+        self._acted_on_news, self._looked_for_cancelling = 0, -_CANCEL_RARELY_EVERY
         self._leases = Leases(host, logger)
         self._looked_for_uncleaned = -_UNCLEANED_EVERY
         self._first_round_done = asyncio.Event()
@@ -110,6 +113,7 @@ class Housekeeping:
         self._tasks = [
             asyncio.create_task(self._loop(self._round, _ROUND_EVERY), name="generic-worker housekeeping"),
             asyncio.create_task(self._loop(self._cancel, _CANCEL_EVERY), name="generic-worker cancellations"),
+            asyncio.create_task(self._news.listen(), name="generic-worker cancellation news"),
         ]
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._first_round_done.wait(), _FIRST_ROUND)
@@ -138,12 +142,16 @@ class Housekeeping:
 
     async def _cancel(self) -> None:
         """End the jobs of runs that are being cancelled: at once while nothing has begun, else after a grace time."""
-        now = clock.now()
-        every = _CANCEL_EVERY if self._assignments.waiting else _CANCEL_RUNNING_EVERY
+        now, heard = clock.now(), self._news.heard
+        is_urgent = heard > self._acted_on_news or (self._assignments.waiting and not self._news.is_up)
+        every = _CANCEL_EVERY if is_urgent else _CANCEL_RARELY_EVERY
         if not len(self._assignments) or now - self._looked_for_cancelling < every:
             return
         self._looked_for_cancelling = now
-        for flow_run in await runs_of_pool(self._host.client, self._pool, [StateType.CANCELLING]):
+        cancelling = await runs_of_pool(self._host.client, self._pool, [StateType.CANCELLING])
+        if not any(self._is_mine(run.id) and run.id not in self._assignments for run in cancelling):
+            self._acted_on_news = heard  # else one has no job yet, and there is something to end in a moment
+        for flow_run in cancelling:
             assignment = self._assignments.get(flow_run.id)
             if assignment is not None and not assignment.cancel.is_set() and self._is_due(flow_run, assignment):
                 self._end(assignment)
