@@ -20,6 +20,7 @@ from generic_worker.job import CLEANED, Job
 from generic_worker.library.loading import is_name, load
 from generic_worker.library.template import checked_variables, placeholder
 from generic_worker.worker.flow_runs import job_key, patiently
+from generic_worker.worker.footprint import names_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -243,6 +244,11 @@ class GenericWorkerJobConfiguration(BaseJobConfiguration):
             about = {"flow": flow.model_dump(mode="json") if flow else {}, "flow_run": flow_run.model_dump(mode="json")}
             self.name = _filled(name, {"ctx": about}) or self.name
         self._work_pool_name = work_pool.name if work_pool else None
+
+    def release(self) -> None:
+        """Drop what only the submission needed: Prefect keeps the configuration for an event when the job has ended."""
+        self.recipe, self.variables, self.env, self.labels = self._recipe.name, {}, {}, {}
+        self._related_objects = names_of(self._related_objects)
 
     def job(self, flow_run: FlowRun, reference: JobReference | None = None) -> Job:
         """The job of a flow run.

@@ -28,6 +28,7 @@ from generic_worker.worker.configuration import (
     GenericWorkerVariables,
     pool_variables,
 )
+from generic_worker.worker.footprint import SharedTemplate
 from generic_worker.worker.housekeeping import Housekeeping
 from generic_worker.worker.readiness import tell_readiness
 from generic_worker.worker.recovery import Recovery
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     import anyio.abc
-    from prefect.client.schemas.objects import FlowRun
+    from prefect.client.schemas.objects import FlowRun, WorkPool
     from prefect.events import RelatedResource
     from typing_extensions import Self
 
@@ -98,6 +99,14 @@ class GenericWorker(Safeguards, WorkerType, abc.ABC):  # Prefect registers no ab
         finally:
             await self._stop_following()
             await self._watching.aclose()
+
+    @property
+    def work_pool(self) -> WorkPool:
+        """The work pool. Prefect copies it for each flow run, and holds that until its job has ended."""
+        pool = super().work_pool
+        if not isinstance(pool.base_job_template, SharedTemplate):
+            pool.base_job_template = SharedTemplate(pool.base_job_template)
+        return pool
 
     def _say_where_jobs_stand(self) -> None:
         jobs = sum(bool(assignment.job.id) for assignment in self._assignments)
@@ -211,6 +220,7 @@ class GenericWorker(Safeguards, WorkerType, abc.ABC):  # Prefect registers no ab
             except Exception as error:  # reported here, while the run still counts as this worker's
                 await self._propose_crashed_state(flow_run, f"The job was not submitted. {error}")
                 raise
+            configuration.release()
             _submission_is_over(task_status)
             return await self._follow(assignment)
         finally:
