@@ -141,7 +141,7 @@ class Job:
     def pid(self) -> str:
         """The job as one line of text: what Prefect keeps as `infrastructure_pid`.
 
-        For example `slurm:///4711?key=pf-5c6e-0`, or `process://host/1234?key=pf-5c6e-0`.
+        For example `kubernetes:///pf-5c6e-0?key=pf-5c6e-0`, or `slurm://ada/4711?key=pf-5c6e-0`.
         """
         query = urlencode({"key": self.key, **self.fields})
         return f"{self.recipe}://{quote(self.scope, safe='')}/{quote(self.id, safe='')}?{query}"

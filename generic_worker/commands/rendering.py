@@ -6,6 +6,7 @@ Nothing is run here. This is where values are kept out of shell syntax.
 from __future__ import annotations
 
 import os
+import pwd
 import re
 import shlex
 import socket
@@ -37,6 +38,14 @@ def worker_host() -> str:
     return socket.gethostname()
 
 
+def worker_user() -> str:
+    """The name of the user as whom this runs, as `worker_user` in a scope; the number of one that has no name."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
+
+
 def jobs_directory(recipe: Recipe) -> Path:
     """Where the private directories of a recipe's jobs are: by host, because homes are often shared between hosts."""
     state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
@@ -58,6 +67,7 @@ def host_values(recipe: Recipe, variables: Mapping[str, Any]) -> dict[str, Any]:
     values = {
         **{name: None if value == "" else marked(recipe, name, value) for name, value in variables.items()},
         "worker_host": worker_host(),
+        "worker_user": worker_user(),
         "worker_bin": str(Path(sys.executable).parent),
         "jobs_dir": str(directory),
     }

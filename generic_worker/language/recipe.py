@@ -155,7 +155,8 @@ class Recipe(Closed):
     required: list[StrictStr] = Field(default_factory=list, description="Variables that have to be given.")
     scope: StrictStr = Field(
         "",
-        description="Expression for the place where job ids are valid, such as ${worker_host}; everywhere when empty.",
+        description="Expression for the place where job ids are valid, such as ${worker_host}; everywhere when empty. "
+        "${worker_user} is for commands that show a user's own jobs only.",
     )
     env: Environment = Field(
         default_factory=dict,

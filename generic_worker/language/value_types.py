@@ -22,6 +22,7 @@ JOB_NAMES = {
     "deployment_name": "The deployment's name; null without a deployment.",
     "work_pool_name": "The work pool's name.",
     "worker_host": "The name of the host on which the worker runs.",
+    "worker_user": "The name of the user as whom the worker runs.",
     "worker_bin": "The directory of the worker's own programs, such as its Python and prefect.",
     "command": "The command that executes the flow run, as one line of text.",
     "env": "The flow run's environment, a mapping. It holds secrets.",
@@ -29,7 +30,7 @@ JOB_NAMES = {
 }
 """What every recipe's expressions may name, beside its variables, `job_<field>` and `file_<name>`."""
 
-HOST_NAMES = frozenset({"worker_host", "worker_bin", "jobs_dir"})
+HOST_NAMES = frozenset({"worker_host", "worker_user", "worker_bin", "jobs_dir"})
 """Those of them that have a value without a job."""
 
 _RESERVED = frozenset({

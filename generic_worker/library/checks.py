@@ -100,7 +100,7 @@ def _available(recipe: Recipe, path: Path) -> frozenset[str]:
     captured = recipe.names - set(JOB_NAMES) - set(recipe.variables) - {f"file_{name}" for name in recipe.files}
     first = path[0]
     if first == "scope":
-        return frozenset({*recipe.variables, "worker_host"})
+        return frozenset({*recipe.variables, "worker_host", "worker_user"})
     if first in {"check", "watch"} or (first == "via" and _without_a_job(recipe)):
         shared = (f"file_{name}" for name in recipe.shared_files)
         return frozenset({*recipe.variables, *HOST_NAMES, *shared})

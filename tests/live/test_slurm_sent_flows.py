@@ -7,6 +7,8 @@ import subprocess
 
 import pytest
 
+from generic_worker.commands.rendering import worker_user
+
 
 @pytest.fixture(scope="module")
 def cluster(slurm):
@@ -44,7 +46,7 @@ def test_a_sum_comes_back_from_a_job(send, pool, cluster, place, tmp_path, until
     assert send(pool, "call", env=cluster, **place) == 42
 
     (run,) = pool.runs()
-    assert run.infrastructure_pid.startswith("slurm:///")
+    assert run.infrastructure_pid.startswith(f"slurm://{worker_user()}/")
     assert run.job_variables["partition"] == "debug"
     until(lambda: left(tmp_path) == set(), 30)
 

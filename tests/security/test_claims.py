@@ -7,6 +7,11 @@ from urllib.parse import quote
 
 from prefect.states import Completed
 
+from generic_worker.commands.rendering import worker_user
+
+HERE = quote(f"{worker_user()}@{socket.gethostname()}")
+"""Where jobs of this host's worker live."""
+
 
 def claimed(pool, pid):
     """A flow run that ended by itself while no worker was there, and that claims a job."""
@@ -20,9 +25,9 @@ def test_a_directory_is_not_removed_because_a_pid_names_it(hardened, start_worke
     victim = tmp_path / "victim"
     victim.mkdir()
     pool = hardened("process", "claims-directory")
-    claimed(pool, f"process://{socket.gethostname()}/1-1-1?key={quote(str(victim), safe='')}")
-    claimed(pool, f"process://{socket.gethostname()}/1-1-1?key={quote('../../../../../' + str(victim), safe='')}")
-    real = claimed(pool, f"process://{socket.gethostname()}/1-1-1?key={{key}}")
+    claimed(pool, f"process://{HERE}/1-1-1?key={quote(str(victim), safe='')}")
+    claimed(pool, f"process://{HERE}/1-1-1?key={quote('../../../../../' + str(victim), safe='')}")
+    real = claimed(pool, f"process://{HERE}/1-1-1?key={{key}}")
 
     with start_worker(pool.name):
         pool.ended(pool.run(command="true"))  # which makes the directory that the status command looks into
@@ -32,7 +37,7 @@ def test_a_directory_is_not_removed_because_a_pid_names_it(hardened, start_worke
 
 
 def test_a_strangers_container_is_not_removed_because_a_pid_names_it(hardened, service, start_worker, until):
-    pool, env, host = hardened("podman", "claims-container"), service("podman"), socket.gethostname()
+    pool, env, host = hardened("podman", "claims-container"), service("podman"), HERE
 
     def podman(*arguments):
         run = ["podman", *arguments]

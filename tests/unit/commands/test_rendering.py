@@ -15,6 +15,7 @@ from generic_worker.commands.rendering import (
     used_names,
     uses_directory,
     worker_host,
+    worker_user,
 )
 from generic_worker.commands.runner import Command, CommandResult, CommandRunner
 from generic_worker.errors import RecipeError, VariableError
@@ -322,6 +323,7 @@ def test_where_there_is_no_job_there_are_the_variables_and_the_host() -> None:
         "queue": None,
         "other": [],
         "worker_host": worker_host(),
+        "worker_user": worker_user(),
         "worker_bin": given["worker_bin"],
         "jobs_dir": str(jobs_directory(subject)),
     }

@@ -82,7 +82,7 @@ def test_what_is_allowed(changed: dict[str, str]) -> None:
             {"other": "script: {before: 'cd ${wd}'}"},
             "10:10: script.before: ${wd} names nothing. Known here: command, deployment_name, env, flow_name, "
             "flow_run_id, flow_run_name, job_dir, job_key, job_name, job_script, jobs_dir, labels, more, queue, "
-            "work_pool_name, worker_bin, worker_host.",
+            "work_pool_name, worker_bin, worker_host, worker_user.",
         ),
         (
             {"other": "script: {before: 'cd ${job_id}'}"},
@@ -172,7 +172,7 @@ def test_everything_that_is_wrong_is_told_at_once_and_nothing_that_only_follows(
         "Did you mean 'string'?",
         "5:24: submit.run[1]: ${queue} names nothing. Known here: command, deployment_name, env, flow_name, "
         "flow_run_id, flow_run_name, job_dir, job_key, job_name, job_script, jobs_dir, labels, more, work_pool_name, "
-        "worker_bin, worker_host.",
+        "worker_bin, worker_host, worker_user.",
         "5:48: submit.run[3]: ${mor} names nothing. Did you mean 'more'?",
         "5:68: submit.output.columns: Expected a list, found 'id'. Write [id].",
         "5:82: submit.time: Unknown key. Did you mean 'timeout'?",
