@@ -6,18 +6,21 @@ import os
 import re
 import signal
 import stat
+import sys
 import time
 from pathlib import Path
 
 import pytest
 from prefect import flow
+from prefect.client.schemas.actions import WorkPoolUpdate
+from prefect.client.schemas.objects import WorkPoolStorageConfiguration
 from prefect.exceptions import CancelledRun, CrashedRun
 from prefect.workers.base import BaseWorker
 
 from generic_worker import GenericWorker, PoolError, VariableError, generic
 from generic_worker.library.loading import load
 from generic_worker.library.template import base_job_template
-from generic_worker.worker import background
+from generic_worker.worker import background, pools
 from generic_worker.worker.caller import CallerWorker
 
 WAYS = ["__call__", "submit", "submit_to_work_pool"]
@@ -212,3 +215,46 @@ def test_a_callers_worker_is_not_what_serves_the_type():
     serving = BaseWorker.get_worker_class_from_type("generic")
 
     assert type(serving(work_pool_name="any")) is GenericWorker
+
+
+STORE = """
+import argparse, shutil
+from pathlib import Path
+
+if __name__ == "__main__":  # the flow's process begins as a copy of this one
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--bucket", type=Path)
+    parser.add_argument("--key")
+    parser.add_argument("file", nargs="?")
+    given = parser.parse_args()
+    if given.file:
+        shutil.copy(given.file, given.bucket / given.key)
+    else:
+        from prefect.bundles.execute import execute_bundle_from_file
+        execute_bundle_from_file(str(given.bucket / given.key))
+"""
+"""Both steps of a store that is not ours, as `prefect work-pool storage configure` writes them into a pool."""
+
+
+def test_another_storage_than_ours_is_used_and_stays_when_the_recipe_changes(pool, bundles, tmp_path, monkeypatch):
+    (tmp_path / "any_store.py").write_text(STORE)
+    (tmp_path / "bucket").mkdir()
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    results = pool.read_pool().storage_configuration.default_result_storage_block_id
+    step = {"any_store": {"bucket": str(tmp_path / "bucket")}}
+    storage = WorkPoolStorageConfiguration(
+        bundle_upload_step=step, bundle_execution_step=step, default_result_storage_block_id=results
+    )
+    pool._call(lambda client: client.update_work_pool(pool.name, WorkPoolUpdate(storage_configuration=storage)))
+    options = {"launcher": [sys.executable], "env": {"PYTHONPATH": str(tmp_path)}}
+
+    def applied(recipe):
+        plan = asyncio.run(pools.plan(pool.name, load(recipe), pools.Wishes()))
+        asyncio.run(pools.carry_out(plan))
+        return plan.differs
+
+    assert applied({**load("process").data, "policy": {"poll": 3}})
+    assert pool.read_pool().storage_configuration == storage
+    assert asyncio.run(pools.describe(pool.name))["storage"] == "any_store"
+    assert generic(work_pool=pool.name, **options)(add)(40, y=2) == 42
+    assert len(list((tmp_path / "bucket").iterdir())) == 1
