@@ -192,8 +192,17 @@ class Deployment:
         """Make flow runs that are Running."""
         from prefect.states import Running  # noqa: PLC0415 - after the server's settings
 
+        self._many(number, Running())
+
+    def pending(self, number: int) -> None:
+        """Make flow runs that are Pending."""
+        from prefect.states import Pending  # noqa: PLC0415 - as above
+
+        self._many(number, Pending())
+
+    def _many(self, number: int, state) -> None:
         (first,) = self.runs(1)
-        self.call(lambda client: client.set_flow_run_state(first, Running(), force=True))
+        self.call(lambda client: client.set_flow_run_state(first, state, force=True))
         multiply(self.server.home, first, number - 1)
 
     def read(self, ids) -> list:

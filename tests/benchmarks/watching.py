@@ -11,6 +11,7 @@ from figures import Figure
 from measure import Deployment, Worker, main, prefect_server, until, workers
 
 SIZES, POLL = (100, 1000, 5000), 15
+WAITING = 2000
 
 
 def recipe(listing: str, calls: str) -> dict:
@@ -24,25 +25,26 @@ def recipe(listing: str, calls: str) -> dict:
             "output": {"columns": ["id", "state", "key", "reason"], "separator": "|"},
         },
         "cancel": {"run": ["true"]},
-        "states": {"running": ["RUNNING"], "succeeded": ["COMPLETED"]},
+        "states": {"pending": ["PENDING"], "running": ["RUNNING"], "succeeded": ["COMPLETED"]},
         "policy": {"poll": POLL},
     }
 
 
-def one_size(server, number: int) -> dict[str, float]:
-    """What a worker has used that has watched so many jobs for a while."""
+def one_size(server, number: int, kind: str = "watching") -> dict[str, float]:
+    """What a worker has used that has watched so many jobs for a while, or waited for them to leave their queue."""
     from generic_worker.library.loading import load  # noqa: PLC0415 - after the server's settings
     from generic_worker.library.template import base_job_template  # noqa: PLC0415 - as above
 
-    name = f"watching-{number}"
+    name = f"{kind}-{number}"
     listing, calls, report = (server.home / f"{name}.{what}" for what in ("jobs", "calls", "json"))
     calls.touch()
     template = base_job_template(load(recipe(str(listing), str(calls))))
-    pool, nothing = Deployment(server, name, "watching", template), Deployment(server, f"beside-{number}", "noop")
-    idle = Worker(server, nothing.name, "noop")
-    pool.running(number)
+    pool, nothing = Deployment(server, name, kind, template), Deployment(server, f"beside-{number}", "noop")
+    env = {"PREFECT_WORKER_QUERY_SECONDS": "10", "PREFECT_WORKER_HEARTBEAT_SECONDS": "30"}  # as Prefect has them
+    idle = Worker(server, nothing.name, "noop", env=env)
+    pool.running(number) if kind == "watching" else pool.pending(number)
     with workers(idle):
-        worker = Worker(server, name, "watching", *map(str, (listing, calls, report, idle.pid)))
+        worker = Worker(server, name, kind, *map(str, (listing, calls, report, idle.pid)), env=env)
         with workers(worker):
             until(report.exists, 300)
             return json.loads(report.read_text())
@@ -51,6 +53,7 @@ def one_size(server, number: int) -> dict[str, float]:
 def measure() -> list[Figure]:
     with prefect_server(sqlite=True) as server:
         found = {number: one_size(server, number) for number in SIZES}
+        waiting = one_size(server, WAITING, "waiting")
     figures = []
     for number, one in found.items():
         busy, idle, stall = one["processor"] * 100, one["idle"] * 100, one["stall"] * 1000
@@ -76,6 +79,22 @@ def measure() -> list[Figure]:
                 met=stall < 50,
             ),
         ]
+    figures += [
+        Figure(
+            f"{WAITING} jobs that wait in a queue: processor time, commands included",
+            f"{waiting['processor'] * 100:.1f} % of a core",
+            f"{waiting['idle'] * 100:.1f} % for a worker that does nothing",
+            "at most 1 % of a core",
+            waiting["processor"] <= 0.01,
+            waiting,
+        ),
+        Figure(
+            f"{WAITING} jobs that wait in a queue: requests to Prefect per minute",
+            f"{waiting['requests']:.0f}",
+            goal="at most 30",
+            met=waiting["requests"] <= 30,
+        ),
+    ]
     per_job = found[SIZES[-1]]["memory"] / SIZES[-1] / 1000
     what = f"resident memory per watched job, of {SIZES[-1]}"
     return [*figures, Figure(what, f"{per_job:.1f} kB", goal="under 20 kB", met=per_job < 20)]

@@ -39,6 +39,8 @@ class AdoptingWorker(GenericWorker):
     """
 
     type = "adopting"
+    state = StateType.RUNNING
+    """The state of its flow runs, which is the native word for that of their jobs, too."""
 
     async def __aenter__(self):
         await super().__aenter__()
@@ -54,14 +56,14 @@ class AdoptingWorker(GenericWorker):
     async def take_all(self, listing):
         template, runs = (
             self.work_pool.base_job_template,
-            await runs_of_pool(self.client, self.work_pool.name, [StateType.RUNNING]),
+            await runs_of_pool(self.client, self.work_pool.name, [self.state]),
         )
         configuration = await self.job_configuration.from_template_and_values(template, {}, client=self.client)
         configuration.prepare_for_flow_run(runs[0], None, None, self.work_pool, self.name, self.backend_id)
         jobs = [configuration.job(flow_run) for flow_run in runs]
         for number, job in enumerate(jobs):
             job.id = str(number)
-        listing.write_text("".join(f"{job.id}|RUNNING|{job.key}|None\n" for job in jobs))
+        listing.write_text("".join(f"{job.id}|{self.state.value}|{job.key}|None\n" for job in jobs))
         for flow_run, job in zip(runs, jobs, strict=True):
             attempt = Attempt(flow_run.id, flow_run.state_id, -1, flow_run.state, Moment())
             self._adopt(Assignment(flow_run, attempt, job, self.driver(configuration.loaded_recipe)))
@@ -87,10 +89,12 @@ class WatchingWorker(AdoptingWorker):
         for watch in self._watcher.watches:
             watch.changed -= 3600  # as if they had run for long
         await asyncio.sleep(2)
+        requests = self.counted_requests()
         asked, used, beside = calls.stat().st_size, sum(cpu()), sum(cpu(idle.name))
         await asyncio.sleep(WINDOW)
         found = {
             "commands": (calls.stat().st_size - asked) * 60 / WINDOW,
+            "requests": len(requests) * 60 / WINDOW,
             "processor": (sum(cpu()) - used) / WINDOW,
             "idle": (sum(cpu(idle.name)) - beside) / WINDOW,
         }
@@ -103,8 +107,26 @@ class WatchingWorker(AdoptingWorker):
         report.with_suffix(".new").write_text(json.dumps(found))
         report.with_suffix(".new").rename(report)
 
+    def counted_requests(self):
+        """A list that grows with each request to the API from now on."""
+        requests, send = [], self.client._client.send
 
-KINDS = {one.type: one for one in (NoopWorker, AdoptingWorker, WatchingWorker, GenericWorker)}
+        async def counting(request, *args, **kwargs):
+            requests.append(request.url.path)
+            return await send(request, *args, **kwargs)
+
+        self.client._client.send = counting
+        return requests
+
+
+class WaitingWorker(WatchingWorker):
+    """The same with flow runs that wait for their jobs to leave a queue."""
+
+    type = "waiting"
+    state = StateType.PENDING
+
+
+KINDS = {one.type: one for one in (NoopWorker, AdoptingWorker, WatchingWorker, WaitingWorker, GenericWorker)}
 
 if __name__ == "__main__":
     kind, pool = sys.argv[1:3]
