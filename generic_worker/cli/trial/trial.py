@@ -267,11 +267,10 @@ class Trial:
         """End every job that is left, and clean up after all. What cannot be ended is in `left`."""
         await self._look_up()
         await asyncio.gather(*(self._end(watch) for watch in self.watches.values()))
-        for job in self._jobs:
-            if job in self._cleaned:
-                continue
-            self._cleaned.add(job)
-            trouble = await self.driver.cleanup(job)  # also of what is left: its directory goes
+        jobs = [job for job in self._jobs if job not in self._cleaned]
+        self._cleaned.update(jobs)
+        troubles = await asyncio.gather(*(self.driver.cleanup(job) for job in jobs))  # also of what is left
+        for job, trouble in zip(jobs, troubles, strict=True):
             if trouble and job.id and job not in self._uncleanable:
                 self._troubles.append(trouble)
 
