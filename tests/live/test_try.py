@@ -20,6 +20,10 @@ SITES = {
     "slurm-24.11": ("slurm", "slurm-24.11", [], HELD),
     "pbs": ("pbs", "pbs", [], ["--waiting", 'qsub_options=["-h"]']),
     "htcondor": ("htcondor", "htcondor", [], ["--waiting", 'submit_commands=["hold = true"]']),
+    "gridengine": ("gridengine", "gridengine", ["output_dir={tmp}"], ["--waiting", 'qsub_options=["-h"]']),
+    "process": ("process", "", [], []),
+    "systemd": ("systemd", "systemd-user", [], []),
+    "podman": ("podman", "podman", ["image=localhost/busybox", "image_pull_policy=never", "network=host"], []),
     "docker": ("docker", "dockerd", CONTAINER, []),
     "task-spooler": ("task-spooler", "task-spooler", [], ["--waiting", "slots=1000"]),
     "ssh": ("ssh", "sshd", ["host=testhost", 'ssh_options=["-F","{ssh}"]', "directory={tmp}/jobs"], []),
@@ -50,7 +54,7 @@ BROKEN = {
 
 def start(recipe, site, tmp_path, backends, *options):
     _, service, assignments, others = SITES[site]
-    env = {**os.environ, **backends(service), "XDG_STATE_HOME": str(tmp_path)}
+    env = {**os.environ, **(backends(service) if service else {}), "XDG_STATE_HOME": str(tmp_path)}
     ssh = env.get("GENERIC_WORKER_TEST_SSH_CONFIG", "")
     image = env.get("GENERIC_WORKER_TEST_IMAGE", "busybox")
     filled = [text.replace("{tmp}", str(tmp_path)).replace("{ssh}", ssh) for text in assignments]

@@ -22,9 +22,11 @@ import subprocess
 import threading
 import time
 import urllib.parse
+import uuid
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any, ClassVar
 
 
@@ -94,13 +96,17 @@ class Fault:
 
 
 class Container:
-    """A local process in the place of a container. Its output is kept, line by line, with the time of each."""
+    """A local process in the place of a container: what it has started ends with it, wherever that is.
+
+    Its output is kept, line by line, with the time of each.
+    """
 
     def __init__(self, argv: list[str], env: dict[str, str]) -> None:
         self.lines: list[tuple[str, str]] = []
         self.started = now()
         self.ended = ""
-        outside = {"PATH": os.environ["PATH"], "HOME": "/tmp"}
+        self._mark = f"FAKE_CONTAINER={uuid.uuid4().hex}"
+        outside = {"PATH": os.environ["PATH"], "HOME": "/tmp", "FAKE_CONTAINER": self._mark.partition("=")[2]}
         self._process = subprocess.Popen(
             argv,
             env=outside | env,
@@ -112,6 +118,15 @@ class Container:
         )
         self._over = threading.Event()
         threading.Thread(target=self._read, daemon=True).start()
+        threading.Thread(target=self._sweep, daemon=True).start()
+
+    def _sweep(self) -> None:
+        """Kill what is left when the first process has ended, as a container's does."""
+        self._process.wait()
+        for folder in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if self._mark.encode() in (folder / "environ").read_bytes():
+                    os.kill(int(folder.name), signal.SIGKILL)
 
     def _read(self) -> None:
         for line in self._process.stdout:
