@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,10 +19,11 @@ from generic_worker.commands.processes import last_lines
 from generic_worker.commands.programs import Holds, always
 from generic_worker.commands.rendering import prepared, used_names, uses_directory, without_environment
 from generic_worker.errors import CommandOverdue, GenericWorkerError, SubmitError
-from generic_worker.job import ABSENT, UNKNOWN, Job, JobState, JobStatus
+from generic_worker.job import UNKNOWN, Job, JobState, JobStatus
 from generic_worker.jobs import clock
 from generic_worker.jobs.directory import prepare_directory, remove_directory
 from generic_worker.jobs.grouping import grouped, rendering
+from generic_worker.jobs.status_report import StatusReport
 from generic_worker.jobs.submission import Attempt, Caller, submit_job
 from generic_worker.language.expressions import compile_text
 
@@ -36,21 +37,13 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-@dataclass(slots=True)
-class StatusReport:
-    """What the status commands say about some jobs.
+_MANY = 1000
+"""Jobs about which what is said is put together in a thread: with more the event loop would stand still."""
 
-    Attributes:
-        statuses: One for every job that was asked about.
-        trouble: Why there is no full answer, for people; empty when every command answered in full.
-        remarks: Oddities worth one warning each.
-        seconds: How long the commands took, all together.
-    """
 
-    statuses: dict[Job, JobStatus] = field(default_factory=dict)
-    trouble: str = ""
-    remarks: list[str] = field(default_factory=list)
-    seconds: float = 0.0
+async def _aside(jobs: int, function: Callable[[], T]) -> T:
+    """What a function returns that deals with some jobs; it is called in a thread where they are many."""
+    return await asyncio.to_thread(function) if jobs > _MANY else function()
 
 
 class Driver:
@@ -167,24 +160,12 @@ class Driver:
         the site proves it to be.
         """
         report = StatusReport(dict.fromkeys(jobs, UNKNOWN))
-        absent: set[Job] = set()
-        open_questions: set[Job] = set()
         for command, names in zip(self.recipe.statuses, self._status_names, strict=True):
-            silent = [job for job, status in report.statuses.items() if status is UNKNOWN]
-            groups = grouped(silent, names, self.recipe.policy.batch)
+            silent = report.silent
+            groups = await _aside(len(silent), partial(grouped, silent, names, self.recipe.policy.batch))
             answers = await asyncio.gather(*(self._ask(group, command, names, report) for group in groups))
-            for group, answer in zip(groups, answers, strict=True):
-                report.remarks += answer.remarks
-                report.trouble = report.trouble or ("" if command.optional else answer.trouble)
-                for job in group:
-                    status = answer.statuses.get(job.id, UNKNOWN)
-                    if status.state is JobState.ABSENT:
-                        absent.add(job)
-                    elif status is not UNKNOWN:
-                        report.statuses[job] = masked_status(status, job.values)
-                    elif not command.optional:
-                        open_questions.add(job)
-        report.statuses |= {job: ABSENT for job in absent - open_questions if report.statuses[job] is UNKNOWN}
+            await _aside(len(silent), partial(report.take, command, list(zip(groups, answers, strict=True))))
+        await _aside(len(report.statuses), report.conclude)
         return report
 
     def status_group(self, job: Job) -> int:

@@ -14,8 +14,10 @@ if TYPE_CHECKING:
 def rendering(job: Job, names: frozenset[str]) -> str:
     """What makes a command that uses some names different from the same command for another job."""
     own = sorted(names - {"job_ids"})
+    if not own:
+        return ""
     submitted = job.submitted
-    return repr([submitted.get(name, job.values.get(name)) for name in own]) if own else ""
+    return repr([submitted.get(name, job.values.get(name)) for name in own])
 
 
 def grouped(jobs: Iterable[Job], names: frozenset[str], batch: int) -> list[list[Job]]:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from generic_worker.jobs.driver import Driver, StatusReport
+    from generic_worker.jobs.driver import Driver
+    from generic_worker.jobs.status_report import StatusReport
 
 _ANSWERS_AT_ONCE = 500
 """Answers that are taken in one go: passing on news takes time, and others have a turn in between."""

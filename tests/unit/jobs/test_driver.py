@@ -14,12 +14,14 @@ from generic_worker.commands.runner import CommandRunner
 from generic_worker.errors import SubmitError
 from generic_worker.job import Job, JobState, JobStatus
 from generic_worker.jobs import driver as module
-from generic_worker.jobs.driver import Driver, StatusReport
+from generic_worker.jobs.driver import Driver
 from generic_worker.language import patterns
 from generic_worker.library.loading import load
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from generic_worker.jobs.status_report import StatusReport
 
 RECIPE = """
 recipe: 1
@@ -165,6 +167,14 @@ def test_many_jobs_are_asked_about_in_batches(tmp_path: Path) -> None:
     ask(tmp_path, STATUS + FIRST, jobs, batch=2)
 
     assert sorted(lines(tmp_path / "asked")) == ["first 1 2", "first 3 4", "first 5"]
+
+
+def test_what_is_said_of_thousands_of_jobs_is_put_together_beside_the_event_loop(tmp_path: Path) -> None:
+    first = """awk 'BEGIN { for (n = 1; n <= 2000; n++) print n "|R|pf-" n }'"""
+    jobs = [a_job(tmp_path, number) for number in range(1, 2501)]
+    report = ask(tmp_path, STATUS + FIRST, jobs, first=first, batch=5000)
+
+    assert list(states(report).values()) == ["running"] * 2000 + ["absent"] * 500
 
 
 def test_jobs_share_a_command_that_would_be_the_same(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from generic_worker.job import Job, JobState, JobStatus
 from generic_worker.jobs import clock
-from generic_worker.jobs.driver import Driver, StatusReport
+from generic_worker.jobs.driver import Driver
 from generic_worker.jobs.watcher import Watcher
 from generic_worker.library.loading import load
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
+    from generic_worker.jobs.status_report import StatusReport
     from generic_worker.jobs.watches import Watch
 
 LOG = logging.getLogger("test.watcher")
