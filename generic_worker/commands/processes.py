@@ -12,6 +12,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from generic_worker.commands import watchdog
 from generic_worker.commands.programs import base_environment, cannot_start, open_stdin, resolve
 from generic_worker.commands.spawning import LIMITS, explain, spawn
 from generic_worker.errors import CommandOverdue
@@ -140,6 +141,7 @@ class Execution:
         words = resolve(self._command, env)
         with ExitStack() as stack:
             started = self._start(words, env, stack)
+            stack.callback(watchdog.ended, self._process.pid)
             try:
                 late = self._follow(started + self._command.timeout)
             finally:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import sh
 
+from generic_worker.commands import watchdog
 from generic_worker.commands.programs import cannot_start
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ def spawn(command: Command, words: list[str], env: dict[str, str], fds: list[int
             _tty_in=False,
             _tty_out=False,
             _log_msg=lambda *_: "a command",
+            _preexec_fn=watchdog.begins,
         ).process
     except BaseException as error:  # noqa: BLE001 - whatever it is, sh has left something behind
         if os.getpid() != parent:  # an interrupt in the child: it must not go on as a second worker
@@ -77,6 +79,7 @@ def _salvage(error: BaseException) -> Any:  # noqa: ANN401
     if hasattr(process, "pid"):
         with suppress(ChildProcessError):
             os.waitpid(process.pid, 0)
+        watchdog.ended(process.pid)
         if isinstance(error, sh.ForkException):
             fds.append(names.get("session_pipe_write"))
     else:

@@ -22,6 +22,7 @@ from prefect.states import Submitting
 from prefect.types._datetime import now as current_time
 from prefect.utilities.engine import propose_state
 
+from generic_worker.commands.watchdog import start_watchdog
 from generic_worker.errors import AttemptLostError
 from generic_worker.worker import flow_runs
 from generic_worker.worker.api_calls import ApiClock, Moment, look_after_calls
@@ -69,7 +70,7 @@ class Safeguards(_Base):
         self._syncing = ApiOutage("the worker's heartbeat", self._logger, url)
 
     async def start(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - whatever Prefect passes
-        """Work until SIGTERM.
+        """Work until SIGTERM. However the worker ends, its commands end with it.
 
         Prefect's own handler sends SIGINT, which a process that a script has put into the background ignores.
         """
@@ -81,6 +82,7 @@ class Safeguards(_Base):
             if work is not None:
                 work.cancel()
 
+        start_watchdog()
         with contextlib.suppress(ValueError, RuntimeError):  # in another thread there are no signals
             loop.add_signal_handler(signal.SIGTERM, stop)
         await super().start(*args, **kwargs)
