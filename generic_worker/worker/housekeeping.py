@@ -184,7 +184,8 @@ class Housekeeping:
         online = await self._who_is_there()
         undecided = recovery.undecided
         abandoned = [run for run in others_runs if run.id in undecided or self._is_abandoned(run, online)]
-        await self._take_over(recovery, abandoned, online)
+        if await self._take_over(recovery, abandoned, online):
+            await self._leases.renew(self._assignments.waiting.keys())  # nobody has since their worker was gone
         if clock.now() - self._looked_for_uncleaned > _UNCLEANED_EVERY:
             self._looked_for_uncleaned = clock.now()
             self._adopt_new(await recovery.not_cleaned_up(self._pool, online))
@@ -202,7 +203,8 @@ class Housekeeping:
         """Whether a worker that looks dead may only not have been heard of again yet."""
         return self._clock.in_touch() < _MISSED * (worker.heartbeat_interval_seconds or _HEARTBEAT) + _ROUND_EVERY
 
-    async def _take_over(self, recovery: Recovery, abandoned: Sequence[FlowRun], online: set[str]) -> None:
+    async def _take_over(self, recovery: Recovery, abandoned: Sequence[FlowRun], online: set[str]) -> int:
+        """Take runs over; returns how many have jobs that are followed now."""
         taken = others = 0
         for at in range(0, len(abandoned), _AT_ONCE):
             assignments, settled = await recovery.take_over(abandoned[at : at + _AT_ONCE], online)
@@ -210,6 +212,7 @@ class Housekeeping:
             taken, others = taken + len(assignments), others + len(settled)
         if taken or others:
             self._logger.info("Took over %d flow runs; %d others were handed back or settled.", taken, others)
+        return taken
 
     def _adopt_new(self, assignments: Sequence[Assignment]) -> None:
         for assignment in assignments:

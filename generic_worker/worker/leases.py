@@ -39,10 +39,12 @@ class Leases:
         self._host = host
         self._logger = logger
         self._leases: dict[UUID, _Lease] = {}
+        self._told: set[UUID] = set()
 
     async def renew(self, waiting: Collection[UUID]) -> None:
         """Renew the leases of those runs for which it is time; forget those of all runs that wait no longer."""
         self._leases = {run: lease for run, lease in self._leases.items() if run in waiting}
+        self._told &= set(waiting)
         for run in await runs_by_id(self._host.client, [run for run in waiting if run not in self._leases]):
             if run.state is not None and run.state.is_pending():
                 self._leases[run.id] = _Lease(run.state.state_details.deployment_concurrency_lease_id)
@@ -55,6 +57,9 @@ class Leases:
             await self._host.client.renew_concurrency_lease(lease, _SECONDS)
         except Exception as error:  # noqa: BLE001 - the run decides about its slot when it starts
             del self._leases[flow_run]  # and it is read anew
-            self._logger.warning("Flow run %s: its concurrency lease could not be renewed: %s", flow_run, error)
+            if flow_run not in self._told:  # a lease that is lost stays so, and the run may wait for hours
+                self._told.add(flow_run)
+                self._logger.warning("Flow run %s: its concurrency lease could not be renewed: %s", flow_run, error)
         else:
             self._leases[flow_run].renewed = clock.now()
+            self._told.discard(flow_run)

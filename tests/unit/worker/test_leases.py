@@ -98,3 +98,11 @@ def test_a_lease_that_could_not_be_renewed_is_read_anew_and_tried_in_the_next_ro
     assert caplog.messages == [
         f"Flow run {run}: its concurrency lease could not be renewed: no route to the API",
     ]
+
+
+def test_a_lease_that_stays_lost_is_told_of_once_for_each_run(look_after, caplog):
+    api = Api([a_run(UUID(int=7)), a_run(UUID(int=8))])
+    api.down = True
+    look_after(api, 600)
+
+    assert len(caplog.messages) == 2
