@@ -6,7 +6,8 @@ of a job are known by a mark in their environment, which they hand down:
 
 - TERM is passed on to all of them. Whether the scheduler has reached them itself, a canary in a session of its own
   says: then nothing is passed on, because a flow that is told twice cannot report.
-- If this shell is killed, a reaper in a session of its own ends what is left: TERM, and KILL eight seconds later.
+- If this shell is killed, a reaper in a session of its own ends what is left: TERM, and KILL eight seconds later. It is
+  no descendant of this shell: Slurm's proctrack/linuxproc kills those that it sees, and not who is started meanwhile.
 - If the command was ended by a signal, this shell ends by the same, as if there were nothing between it and the
   scheduler, which says "signal 9" or "out of memory" then. A shell cannot tell signal 9 from an exit code of 137, so
   a command that exits with that code counts as killed.
@@ -34,9 +35,10 @@ if [ -r /proc/self/environ ] && command -v setsid >/dev/null && command -v grep 
     done'
   setsid sleep 2147483647 >/dev/null 2>&1 </dev/null &
   generic_worker_canary=$!
-  (
+  # In a subshell that ends at once, so that whoever kills this shell's children and theirs does not find it.
+  generic_worker_reaper=$(
     unset GENERIC_WORKER_JOB
-    exec setsid /bin/sh -c '
+    setsid /bin/sh -c '
       trap "" HUP INT TERM
       born=
       while read -r stat </proc/$3/stat; do
@@ -51,9 +53,9 @@ if [ -r /proc/self/environ ] && command -v setsid >/dev/null && command -v grep 
         [ $tries -ge 8 ] && kill -KILL $pids
         tries=$((tries + 1))
         sleep 1
-      done' reaper "$generic_worker_list" @KEY@ $$
-  ) >/dev/null 2>&1 </dev/null &
-  generic_worker_reaper=$!
+      done' reaper "$generic_worker_list" @KEY@ $$ >/dev/null 2>&1 </dev/null &
+    echo $!
+  )
   generic_worker_term() {
     trap '' TERM
     sleep 1

@@ -55,6 +55,19 @@ class Guarded:
                 continue
         return found
 
+    def descendants(self) -> list[int]:
+        """The job's first process, its children, and theirs."""
+        parents = {}
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            except OSError:
+                continue
+        found = [self.process.pid]
+        for parent in found:
+            found += [pid for pid, its in parents.items() if its == parent]
+        return found
+
     def is_ready(self) -> bool:
         return (self.place / "ready").exists()
 
@@ -146,3 +159,17 @@ def test_in_a_container_the_exit_code_is_the_commands_and_term_reaches_all(shell
     assert (place / "told").read_text() == "TERM\n"
     assert process.poll() is None
     assert subprocess.run(term_to_all(["sh", "-c", "exit 3"], key), check=False).returncode == 3
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_who_is_started_while_all_descendants_are_killed_is_ended(shell: str, place: Path) -> None:
+    job = Guarded(shell, elsewhere(IGNORES_TERM), place)
+    until(job.is_ready)
+    seen = job.descendants()
+    missed = seen.pop()
+    for pid in seen:
+        os.kill(pid, signal.SIGKILL)
+    job.process.wait(5)
+
+    assert missed in job.marked()
+    until(lambda: not job.marked(), 30)
