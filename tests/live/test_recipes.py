@@ -10,13 +10,14 @@ import json
 import logging
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import threading
 import time
 import uuid
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,6 +60,7 @@ class Backend:
         down: Environment of a client that does not reach its service; where it is empty, the service is stopped.
         terminates: Whether cancelling begins with a SIGTERM.
         forgets: Whether the last step of cancelling removes the job, so that its end may not be seen.
+        here: Whether its jobs are processes of this host's kernel, and it promises that none of them is left.
         largest: Characters that one value of the environment may have.
         many: How many jobs are many: fewer where each command takes a second.
     """
@@ -72,6 +74,7 @@ class Backend:
     terminates: bool = True
     forgets: bool = False
     many: int = 20
+    here: bool = True
     largest: int = 90_000
     recipe: str = ""
 
@@ -129,17 +132,26 @@ BACKENDS = {
         down={"HTTPS_PROXY": "http://127.0.0.1:1"},
         forgets=True,
         many=5,
+        here=False,
+    ),
+    "google-cloud-run": Backend(
+        "gcloud", unknown="pf-unknown-r", down={"CLOUDSDK_PROXY_PORT": "1"}, many=5, here=False
     ),
     "kubernetes": Backend(
-        "kubernetes", {"termination_grace": 2}, unknown="pf-unknown", down={"KUBECONFIG": "/dev/null"}, forgets=True
+        "kubernetes",
+        {"termination_grace": 2},
+        unknown="pf-unknown",
+        down={"KUBECONFIG": "/dev/null"},
+        forgets=True,
+        here=False,
     ),
-    "google-cloud-run": Backend("gcloud", unknown="pf-unknown-r", down={"CLOUDSDK_PROXY_PORT": "1"}, many=5),
     "aws-ecs": Backend(
         "aws",
         {"cluster": "tests", "task_definition": "tests", "subnets": ["subnet-1"], "log_group": "tests"},
         unknown="arn:aws:ecs:us-east-1:123456789012:task/tests/unknown",
         down={"AWS_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_MAX_ATTEMPTS": "1"},
         largest=5_000,
+        here=False,
     ),
     "aws-batch": Backend(
         "aws",
@@ -147,6 +159,7 @@ BACKENDS = {
         unknown="unknown",
         down={"AWS_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_MAX_ATTEMPTS": "1"},
         largest=20_000,
+        here=False,
     ),
 }
 QUEUES = [name for name, backend in BACKENDS.items() if backend.waiting]
@@ -223,6 +236,19 @@ class Site:
             await eventually(lambda: until(watch))
             return await asyncio.wait_for(end_job(watcher, watch), SOON)
 
+    def straying(self, script: str) -> Job:
+        """A job that leaves a process in a session of its own, and then runs a script."""
+        mark = {"LIVE_TEST_JOB": uuid.uuid4().hex}
+        return self.job(shell(f"{'setsid sleep 300 & ' if self.backend.here else ''}{script}"), mark)
+
+    def leaves_nothing(self, job: Job) -> bool:
+        """Whether no process of a job that strays is alive 15 s after its end."""
+        mark = f"LIVE_TEST_JOB={job.values['env']['LIVE_TEST_JOB']}".encode()
+        deadline = time.monotonic() + 15
+        while (left := self.backend.here and alive(mark)) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        return not left
+
     async def status(self, *jobs: Job) -> list[JobState]:
         report = await self.driver.status(jobs)
         return [report.statuses[job].state for job in jobs]
@@ -244,6 +270,16 @@ class Site:
 
     async def _alive(self, jobs: list[Job]) -> list[Job]:
         return [job for job, state in zip(jobs, await self.status(*jobs), strict=True) if state.alive]
+
+
+def alive(mark: bytes) -> list[Path]:
+    """The processes of this host that have something in their environment."""
+    found = []
+    for file in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):
+            if mark in file.read_bytes():
+                found.append(file)
+    return found
 
 
 async def eventually(condition: Callable[[], Any]) -> None:
@@ -314,7 +350,7 @@ def test_a_job_that_fails_shows_its_exit_code_and_its_last_words(site):
 @on(BACKENDS)
 def test_a_job_that_is_killed_from_outside_has_failed(site):
     pid = site.tmp / "pid"
-    job = site.job(shell(f"echo $$ >{pid}; exec sleep 300"))
+    job = site.straying(f"echo $$ >{pid}; exec sleep 300")
 
     async def scenario() -> JobStatus:
         await site.driver.submit(job)
@@ -331,6 +367,7 @@ def test_a_job_that_is_killed_from_outside_has_failed(site):
     status = asyncio.run(scenario())
 
     assert status.state is JobState.FAILED, status
+    assert site.leaves_nothing(job)
 
 
 @on(QUEUES)
@@ -344,11 +381,37 @@ def test_a_job_that_waits_can_be_cancelled(site):
 @on(BACKENDS)
 def test_a_job_that_ignores_sigterm_is_ended(site):
     ready = site.tmp / "ready"
-    job = site.job(shell(f"trap '' TERM; echo yes >{ready}; sleep 300; sleep 300"))
+    job = site.straying(f"trap '' TERM; echo yes >{ready}; sleep 300; sleep 300")
     status = asyncio.run(site.cancelled(job, lambda watch: written(ready)(watch) and is_running(watch)))
 
     ends = {JobState.CANCELLED, JobState.FAILED} | ({JobState.ABSENT} if site.backend.forgets else set())
     assert status.state in ends, status
+    assert site.leaves_nothing(job)
+
+
+@on(["slurm", "slurm-24.11"])
+def test_a_step_that_a_job_starts_with_srun_has_the_jobs_environment(site):
+    seen = site.tmp / "seen"
+    step = shlex.join(["srun", "sh", "-c", f'echo "$GREETING $FROM_SETUP" >{seen}'])
+    status = asyncio.run(site.follow(site.job(step, {"GREETING": "hello"}, setup="export FROM_SETUP=there")))
+
+    assert status.state is JobState.SUCCEEDED, status
+    assert seen.read_text() == "hello there\n"
+
+
+@on(["process", "ssh"])
+def test_a_job_whose_directory_was_deleted_is_known_by_its_mark_and_can_be_ended(site):
+    job = site.straying("sleep 300; sleep 300")
+
+    async def scenario() -> JobStatus:
+        await site.driver.submit(job)
+        shutil.rmtree(next(site.tmp.rglob(job.key)))
+        assert await site.status(job) == [JobState.RUNNING]
+        async with site.watcher as watcher:
+            return await asyncio.wait_for(end_job(watcher, watcher.watch(job, site.driver, site.news.append)), SOON)
+
+    assert asyncio.run(scenario()).state is JobState.ABSENT
+    assert site.leaves_nothing(job)
 
 
 ORDERLY = """
