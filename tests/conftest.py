@@ -311,6 +311,10 @@ class Pool:
         """A flow run as the server has it."""
         return self._call(lambda client: client.read_flow_run(flow_run_id))
 
+    def update_run(self, flow_run_id, **changes):
+        """Change what else the server has of a flow run."""
+        self._call(lambda client: client.update_flow_run(flow_run_id, **changes))
+
     def state(self, flow_run_id):
         """The name of a flow run's state."""
         return self.read(flow_run_id).state.name

@@ -50,3 +50,47 @@ def test_an_address_where_there_is_no_api_ends_the_worker_with_a_sentence(make_p
     assert f"{url} is not the address of a Prefect API: it answers with 404. Set PREFECT_API_URL." in (
         worker.log.read_text()
     )
+
+
+CALLS = ("PATCH", r"/flow_runs/"), ("POST", r"/set_state$"), ("POST", r"/input"), ("GET", r"/flow_runs/")
+"""The calls that a worker makes about a flow run after its job was submitted: what it writes and what it reads."""
+SLOW_ANSWER = {
+    "recipe": 1,
+    "name": "slow-answer",
+    "variables": {"place": {"type": "string"}},
+    "submit": {
+        "run": 'cd "$place" && mkdir "$job_key"; until [ -e "$job_key/answer" ]; do sleep 0.1; done; echo "$job_key"',
+        "output": {"columns": ["id"]},
+    },
+    "status": {
+        "run": 'cd "$place/$job_key"; if [ -e over ]; then echo done 3; else echo busy; fi',
+        "output": {"regex": r"^(?P<state>\w+) ?(?P<exit_code>\d*)$"},
+    },
+    "cancel": {"run": ["true"]},
+    "states": {"running": ["busy"], "finished": ["done"]},
+    "policy": {"poll": 1},
+}
+
+
+def test_no_refusal_of_the_api_ends_the_watch_of_a_job_that_is_there(
+    make_pool, start_worker, api_proxy, until, tmp_path
+):
+    """The next call of each kind is refused when the job is there and its id is to be saved, and again at its end."""
+    pool = make_pool("refused", SLOW_ANSWER)
+    with start_worker(pool.name, env={"PREFECT_API_URL": api_proxy.url, "PREFECT_CLIENT_MAX_RETRIES": "0"}) as worker:
+        for code in (401, 403, 409, 422, 500):
+            run = pool.run(place=str(tmp_path))
+            (job,) = until(lambda: list(tmp_path.glob("pf-*")), 90)
+            refusals = [Fault(status=code, method=method, path=path, times=1) for method, path in CALLS]
+            for refusal in refusals:
+                api_proxy.add(refusal)
+            (job / "answer").touch()
+            assert pool.job(run, 60).id == job.name
+            for refusal in refusals:
+                refusal.times = 1
+            (job / "over").touch()
+            message = f"The slow-answer job {job.name} ended as done, exit code 3."
+            assert (code, pool.ended(run, 60).message) == (code, message)
+            job.rename(tmp_path / f"ended-{code}")
+
+        assert "could not be saved" not in worker.log.read_text()

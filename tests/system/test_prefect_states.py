@@ -42,7 +42,7 @@ def kill(job, processes_of):
 def retries(pool, run, kind):
     """Say of a run, as the server does, in which way it is tried again."""
     policy = FlowRunPolicy(retry_type=kind, retries=3)
-    pool._call(lambda client: client.update_flow_run(run, empirical_policy=policy))
+    pool.update_run(run, empirical_policy=policy)
 
 
 @pytest.mark.parametrize(
