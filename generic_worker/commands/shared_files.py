@@ -14,6 +14,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from generic_worker.commands.private_files import make_private, write_private
 from generic_worker.errors import CommandError
 from generic_worker.language.structures import render_document
 
@@ -62,10 +63,7 @@ def write_shared(recipe: Recipe, names: Collection[str], values: Mapping[str, An
                 if not path.exists():
                     _make_shared_directory(path.parent)
                     new = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
-                    new.touch(mode=0o600)
-                    new.write_text(
-                        render_document(recipe.files[name], values), encoding="utf-8", errors="surrogateescape"
-                    )
+                    write_private(new, render_document(recipe.files[name], values))
                     new.replace(path)
             except OSError as error:
                 raise CommandError(f"the file {path} cannot be written: {error.strerror}.") from error
@@ -75,9 +73,9 @@ def _make_shared_directory(directory: Path) -> None:
     own = directory.parent
     if not own.exists():
         _remove_orphans(own.parent)
-        own.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(own)
         atexit.register(shutil.rmtree, own, ignore_errors=True)
-    directory.mkdir(mode=0o700, exist_ok=True)
+    make_private(directory, 5)
 
 
 def _remove_orphans(directory: Path) -> None:

@@ -63,12 +63,34 @@ def _settled(value: Any) -> Any:  # noqa: ANN401
 
 _LONGEST = 60
 """Characters of an expression that a message shows."""
+_LONGEST_EXPRESSION = 5000
+"""Characters of an expression that is tried to be read."""
+_LARGEST, _LARGEST_POWER = 1_000_000, 64
+"""Characters or items that a repeated text or list may have; and an exponent."""
 
 _NESTED_RE = re.compile(r"\{\s*(.*?)\s*\}?")
 _SHELL_DEFAULT_RE = re.compile(r"(\w+):?-(.*)")
 _NO_FILTER_RE = re.compile(r"No filter named '([^']*)'")
 
-_JINJA = SandboxedEnvironment(undefined=_Null, autoescape=False)
+
+class _Bounded(SandboxedEnvironment):
+    """Works out nothing before there are values, and no value that would not fit into memory."""
+
+    intercepted_binops = frozenset({"*", "**", "%"})
+
+    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:  # noqa: ANN401
+        """Work out a product, a power or a format, if it stays small."""
+        if operator == "%" and isinstance(left, str):
+            raise TypeError("there is no format with %. Join texts with ~")
+        factors = (left, right) if isinstance(right, (int, float)) else (right, left)
+        if operator == "*" and isinstance(factors[0], (str, list, tuple)) and len(factors[0]) * factors[1] > _LARGEST:
+            raise OverflowError(f"it has more than {_LARGEST} characters or items")
+        if operator == "**" and (abs(left) > _LARGEST or abs(right) > _LARGEST_POWER):
+            raise OverflowError("the number is too large")
+        return super().call_binop(context, operator, left, right)
+
+
+_JINJA = _Bounded(undefined=_Null, autoescape=False, optimized=False)
 _JINJA.globals.clear()  # Jinja's own `namespace`, `range` and `dict`: a variable may be called so
 _JINJA.filters.update(FILTERS)
 
@@ -191,13 +213,15 @@ def _first_expression(text: str, start: int) -> tuple[_Expression, int]:
     """The expression whose `${` stands at `start`, and where it ends: at the first brace that leaves it complete."""
     failure: TemplateSyntaxError | None = None
     first = end = text.find("}", start)
-    while end >= 0:
+    while 0 <= end < start + _LONGEST_EXPRESSION:
         source = text[start + 2 : end].strip()
         try:
             function = _JINJA.compile_expression(source, undefined_to_none=False)
             return _Expression(source, _names_in(source), function), end + 1
         except TemplateSyntaxError as error:
             failure = failure or error
+        except (RecursionError, MemoryError, SyntaxError):
+            raise ExpressionError(f"'${{{source[:_LONGEST]}...}}' is nested too deeply.") from None
         end = text.find("}", end + 1)
     source = text[start + 2 : first] if first >= 0 else text[start:]
     if source.lstrip().startswith("{") and text[first : first + 2] == "}}":

@@ -75,10 +75,16 @@ def shell_value(name: str, value: Any) -> str:  # noqa: ANN401
 def assignment(name: str, value: str) -> str:
     """`NAME='value'`, whatever the value is.
 
-    It holds no carriage return: sbatch refuses scripts with DOS line breaks.
+    It holds no carriage return: sbatch refuses scripts with DOS line breaks. No line of it begins with `#`: Grid Engine
+    takes `#$` for options wherever it stands in a script, as others do `#BSUB`, `#SBATCH`, `#PBS` near its start.
     """
     quoted = shlex.quote(value).replace("\r", """'"$(printf '\\r')"'""")
-    return f"{shell_name(name)}={quoted}"
+    return f"{shell_name(name)}={_without_directives(quoted)}"
+
+
+def _without_directives(quoted: str) -> str:
+    """Quoted text of which no line begins with `#`. A line break in it is always between apostrophes."""
+    return quoted.replace("\n#", "\n''#")
 
 
 def job_script(script: Script, values: Mapping[str, Any], names: Iterable[str]) -> str:
@@ -112,4 +118,4 @@ def _words(command: str) -> str:
         raise VariableError(f"command: {command!r} cannot be split into words: {error}.") from error
     if not words:
         raise VariableError("command: it is empty.")
-    return shlex.join(words)
+    return _without_directives(shlex.join(words))

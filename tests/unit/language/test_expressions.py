@@ -145,3 +145,29 @@ def test_jinja_names_are_names_like_others() -> None:
 
 def test_a_template_shows_itself_as_it_was_written() -> None:
     assert str(compile_text("a ${ one | upper } b")) == "a ${one | upper} b"
+
+
+@pytest.mark.parametrize(
+    "source", ["'x' * 10**10", "10**10 * 'x'", "9**9**9", "'%10000000000d' % 1", "[1] * 10**9", "x * 10**9"]
+)
+def test_nothing_is_worked_out_that_does_not_fit_into_memory(source: str) -> None:
+    template = compile_text(f"${{ {source} }}")  # without values nothing is worked out at all
+
+    with pytest.raises(VariableError, match="cannot be worked out"):
+        template.value({"x": "abc"})
+
+
+def test_small_products_and_powers_are_worked_out() -> None:
+    assert compile_text("${ 'ab' * 3 }").value({}) == "ababab"
+    assert compile_text("${ 2**10 % 1000 * cpus }").value({"cpus": 2}) == 48
+
+
+@pytest.mark.parametrize("text", ["${" + "(" * 2000 + "1" + ")" * 2000 + "}", "${" + "-" * 4000 + "1}"])
+def test_an_expression_that_is_nested_too_deeply_says_so(text: str) -> None:
+    with pytest.raises(ExpressionError, match="is nested too deeply|has no closing brace"):
+        compile_text(text)
+
+
+def test_an_expression_without_an_end_is_not_sought_for_ever() -> None:
+    with pytest.raises(ExpressionError, match="is not an expression"):
+        compile_text("${ (" + "}" * 100_000)

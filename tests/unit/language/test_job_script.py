@@ -123,6 +123,15 @@ def test_a_name_that_no_shell_can_set_is_refused(name: str) -> None:
     assert str(caught.value) == f"env: {name!r} cannot be set by a shell. Use letters, digits and underscores."
 
 
+def test_no_line_of_a_value_is_a_directive_of_a_scheduler() -> None:
+    for value in ("x\n#$ -o /evil", "\n#PBS -l evil\n##", "it's\n'#BSUB\n#BSUB -evil", "#!"):
+        text = f'{assignment("A", value)}\nprintf %s "$A"'
+        shown = subprocess.run(["/bin/sh", "-c", text], capture_output=True, text=True, check=True).stdout
+
+        assert shown == value
+        assert not [line for line in text.split("\n") if line.startswith("#")]
+
+
 def test_an_assignment_is_quoted() -> None:
     assert assignment("A", "it's $x") == """A='it'"'"'s $x'"""
 
