@@ -15,7 +15,7 @@ Changed: TypeAlias = "frozenset[str] | None"
 """The ids and keys of jobs that may have changed; None when it may be any."""
 
 _SECONDS = 0.2  # of processor time that reading a piece may take
-_MUCH = 65536  # bytes; a longer line is about no job, and after a longer piece more is waiting to be read
+_MUCH = 32768  # bytes; a longer line is about no job, and after a longer piece (a pipe holds 64 KiB) more is waiting
 
 
 def changed(output: Output | None, text: str) -> Changed:
