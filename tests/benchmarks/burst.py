@@ -14,7 +14,7 @@ from measure import Deployment, Worker, cpu, main, prefect_server, until
 from overhead import recipe
 
 KINDS = ("generic", "noop")
-PATIENCE = {"generic": 300, "noop": 150}
+PATIENCE = {"generic": 450, "noop": 150}
 """Seconds after which a worker is not waited for any more."""
 MINUTES = 3
 """In which 2,000 runs are to be submitted: a goal for a machine that has nothing else to do."""
@@ -22,7 +22,7 @@ MINUTES = 3
 
 def burst(server, pool: Deployment, number: int) -> dict:
     """Let a worker meet runs that are all there already. Returns what it did with them."""
-    names = pool.runs(number)
+    names = pool.many(number)
     last = list(names)[-1]
     worker = Worker(server, pool.name, pool.name.partition("-")[0])
     try:
