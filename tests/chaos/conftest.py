@@ -13,6 +13,7 @@ import yaml
 FAKES, SUPPORT = Path(__file__).parents[1] / "fakes", Path(__file__).parents[1] / "support"
 FAULTS = """
 submit.slow=.05 submit.hang=.04 submit.down=.1 submit.lost=.1 submit.mute=.05 submit.empty=.05 submit.garbage=.05
+submit.odd=.1
 list.slow=.1 list.hang=.05 list.down=.05 list.empty=.02 list.garbage=.05 list.cut=.05 list.flood=.01 list.strange=.05
 find.slow=.1 find.hang=.05 find.down=.1 find.garbage=.05
 cancel.slow=.1 cancel.hang=.05 cancel.down=.1 cancel.lost=.1 cancel.mute=.05 cancel.garbage=.05

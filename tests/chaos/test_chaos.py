@@ -1,8 +1,9 @@
 """Everything fails at random moments, and still each flow run ends in the state that its job has earned.
 
-A worker on each scheduler is killed and started again, the Prefect server restarts twice, and twice each scheduler does
-not answer. Say how much with $CHAOS_ROUNDS (how often each worker is killed: 10) and $CHAOS_RUNS (flow runs on each
-scheduler: 40); again the same with $CHAOS_SEED; on one scheduler with $CHAOS_ON=slurm or faulty.
+A worker on each scheduler is killed and started again, the Prefect server restarts twice and refuses single calls, and
+twice each scheduler does not answer. Say how much with $CHAOS_ROUNDS (how often each worker is killed: 10) and
+$CHAOS_RUNS (flow runs on each scheduler: 40); again the same with $CHAOS_SEED; on one scheduler with $CHAOS_ON=slurm or
+faulty.
 """
 
 import contextlib
@@ -21,12 +22,19 @@ from typing import Any
 
 import httpx
 import pytest
+from fault_proxy import Fault
+from prefect.client.schemas.objects import FlowRunPolicy
+from prefect.states import AwaitingRetry, Running
 
 ROUNDS = int(os.environ.get("CHAOS_ROUNDS", "10"))
 RUNS = int(os.environ.get("CHAOS_RUNS", "40"))
 ROUND_SECONDS = 18
 KINDS = ["flow", "fails", "cancelled waiting", "killed", "flow", "silent", "cancelled running", "fails"]
-LONG = {"cancelled waiting", "cancelled running", "killed"}
+KINDS += ["killed between tries"]
+LONG = {"cancelled waiting", "cancelled running", "killed", "killed between tries"}
+REFUSALS = [401, 403, 409, 422, 500]
+CALLS = ("PATCH", r"/flow_runs/"), ("POST", r"/set_state$"), ("POST", r"/input"), ("GET", r"/flow_runs/")
+"""What a worker writes and reads about its flow runs: each is refused once in each of these ways."""
 JOB = Path(__file__).parent / "job.sh"
 PASSING = (httpx.HTTPError, OSError, AssertionError, subprocess.SubprocessError)
 
@@ -68,6 +76,8 @@ class Trial:
         code = {"flow": "flow", "fails": "3"}.get(self.kind, "0")
         seconds = 3600 if self.kind in LONG else self.seconds
         variables = {"command": f"sh {JOB} {self.notes} {code} {seconds} {sys.executable}", **self.site.variables}
+        # what is refused is refused to the worker, not to the flow
+        variables["env"] = {"PREFECT_API_URL": self.pool.server.env["PREFECT_API_URL"]}
         if self.kind == "cancelled waiting":
             variables |= self.site.waiting
         self.run = patiently(lambda: self.pool.run({"seconds": self.seconds}, **variables))
@@ -76,6 +86,17 @@ class Trial:
             patiently(lambda: self.pool.cancel(self.run))
         elif self.kind == "killed":
             patiently(self._kill_job)
+        elif self.kind == "killed between tries":
+            patiently(self._wait_for_another_try)
+            patiently(self._kill_job)
+
+    def _wait_for_another_try(self):
+        """Be as a flow is that failed, and waits in its process to try again."""
+        assert self.noted("start")
+        policy = FlowRunPolicy(retry_type="in_process", retries=3)
+        self.pool.set_state(self.run, Running())
+        self.pool.update_run(self.run, empirical_policy=policy)
+        self.pool.set_state(self.run, AwaitingRetry())
 
     def _kill_job(self):
         assert self.noted("start")
@@ -119,13 +140,16 @@ class Trial:
 class Stage:
     """The workers, the server and the schedulers, and what is done to them."""
 
-    def __init__(self, server, start_worker, stack):
+    def __init__(self, server, api_proxy, start_worker, stack):
+        self.proxy = api_proxy
         self.server, self.start_worker, self.stack = server, start_worker, stack
         self.workers, self.deaths, self.outages = {}, Counter(), []
         self.one_at_a_time = {}
 
     def start(self, site):
-        worker = self.start_worker(f"chaos-{site.name}", env=site.env, options=["--limit", "25"])
+        worker = self.start_worker(
+            f"chaos-{site.name}", env={**site.env, "PREFECT_API_URL": self.proxy.url}, options=["--limit", "25"]
+        )
         self.workers[site] = self.stack.enter_context(worker)
 
     def kill(self, site, pause):
@@ -144,6 +168,10 @@ class Stage:
             time.sleep(seconds)
             self.server.start()
             self.outages.append((down - 2, time.time() + 2))
+
+    def refuse(self, code, method, path):
+        """Let the API refuse the next call of a kind, whichever worker makes it."""
+        self.proxy.add(Fault(status=code, method=method, path=path, times=1))
 
     def disturb(self, site, seconds):
         with self.one_at_a_time.setdefault(site, threading.Lock()):
@@ -168,6 +196,7 @@ def plan(stage, sites, trials, dice):
         kills = [(number + dice.uniform(0.2, 0.9)) * ROUND_SECONDS for number in range(ROUNDS)]
         events += [(when, stage.kill, site, dice.uniform(0, 4)) for when in kills]
         events += [(dice.uniform(part, part + 0.35) * length, stage.disturb, site, 15) for part in (0.1, 0.55)]
+    events += [(dice.uniform(0.1, 0.9) * length, stage.refuse, code, *call) for code in REFUSALS for call in CALLS]
     events += [(dice.uniform(0, 0.7) * length, trial.play) for trial in trials]
     return sorted(events, key=lambda event: event[0])
 
@@ -197,7 +226,7 @@ def perform(stage, sites, trials, events, threads):
 
 @pytest.mark.timeout(1800)
 def test_every_run_ends_as_its_job_did_and_no_job_is_doubled_or_left(
-    server, make_pool, start_worker, sites, seed, tmp_path, capsys
+    server, api_proxy, make_pool, start_worker, sites, seed, tmp_path, capsys
 ):
     dice, notes = random.Random(seed), tmp_path / "notes"
     notes.mkdir()
@@ -208,7 +237,7 @@ def test_every_run_ends_as_its_job_did_and_no_job_is_doubled_or_left(
         for number in range(RUNS)
     ]
     with contextlib.ExitStack() as stack, ThreadPoolExecutor(max_workers=300) as threads:
-        stage = Stage(server, start_worker, stack)
+        stage = Stage(server, api_proxy, start_worker, stack)
         for site in sites:
             stage.start(site)
         jobs = perform(stage, sites, trials, plan(stage, sites, trials, dice), threads)
@@ -220,7 +249,7 @@ def test_every_run_ends_as_its_job_did_and_no_job_is_doubled_or_left(
         print(f"\nCHAOS_SEED={seed} CHAOS_ROUNDS={ROUNDS} CHAOS_RUNS={RUNS}")
         for trial in trials:
             state = trial.state.name if trial.state else "stuck"
-            print(f"{trial.site.name:7} {trial.kind:17} {state:10} {trial.wrong(stage.outages) or 'right'}")
+            print(f"{trial.site.name:7} {trial.kind:20} {state:10} {trial.wrong(stage.outages) or 'right'}")
         print(
             f"server down {len(stage.outages)} times; workers that ended by themselves: {dict(stage.deaths) or 'none'}"
         )
