@@ -22,3 +22,15 @@ def test_a_table_fits_its_terminal_and_breaks_no_id(width, job):
     assert any(job in line for line in lines)
     assert any("Pending" in line for line in lines)
     assert any("PENDING" in line for line in lines)
+
+
+@pytest.mark.parametrize("width", [60, 250])
+def test_escapes_in_names_are_shown_and_not_obeyed(width):
+    evil = "\x1b]0;evil\x07\x1b[2J\x9bname"
+    console = Console(file=io.StringIO(), width=width)
+
+    console.print(_table(Jobs([Row(evil, "0", "Running", None, f"1{evil}", evil, evil)]), width=width))
+    shown = console.file.getvalue()
+
+    assert r"\x1b]0;evil\x07" in shown
+    assert not {"\x1b", "\x07", "\x9b"} & set(shown)
