@@ -5,7 +5,7 @@ import socket
 import subprocess
 from urllib.parse import quote
 
-from prefect.states import Completed
+from prefect.states import Completed, Pending
 
 from generic_worker.commands.rendering import worker_user
 
@@ -17,7 +17,8 @@ def claimed(pool, pid):
     """A flow run that ended by itself while no worker was there, and that claims a job."""
     run = pool.run()
     pool._call(lambda client: client.update_flow_run(run, infrastructure_pid=pid.format(key=f"pf-{run.hex}-0")))
-    pool.set_state(run, Completed())
+    for state in (Pending(), Completed()):
+        pool.set_state(run, state)
     return run
 
 
