@@ -68,10 +68,10 @@ def test_what_a_terminal_cannot_show_is_no_failure(folder):
     environment = {**os.environ, "PYTHONPATH": str(CHECKOUT), "PYTHONIOENCODING": "ascii"}
     done = subprocess.run(
         [sys.executable, "-m", "generic_worker.cli", "parse", "sample.yaml", "find"],
-        input="17\n", capture_output=True, text=True, cwd=folder, env=environment, check=False,
+        input="17é\n", capture_output=True, text=True, encoding="utf-8", cwd=folder, env=environment, check=False,
     )  # fmt: skip
 
-    assert (done.returncode, done.stdout, done.stderr) == (0, "id\n\\u2500\\u2500\n17\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "id\n---\n17\\xe9\n", "")
 
 
 def test_check_imports_no_prefect_and_opens_no_connection(folder):
