@@ -57,6 +57,7 @@ class Backend:
         waiting: Further ones for a job that waits in the queue.
         unknown: An id that no job has.
         kill: The command that kills a job from outside; where it is empty, the test kills its process.
+        limit: Further ones for a job that is soon over a time limit of the scheduler's own.
         down: Environment of a client that does not reach its service; where it is empty, the service is stopped.
         terminates: Whether cancelling begins with a SIGTERM.
         forgets: Whether the last step of cancelling removes the job, so that its end may not be seen.
@@ -68,6 +69,7 @@ class Backend:
     service: str = ""
     variables: dict[str, Any] = field(default_factory=dict)
     waiting: dict[str, Any] = field(default_factory=dict)
+    limit: dict[str, Any] = field(default_factory=dict)
     unknown: str = "999999"
     kill: tuple[str, ...] = ()
     down: dict[str, str] = field(default_factory=dict)
@@ -82,7 +84,7 @@ class Backend:
 SLURM = Backend("slurm", {"output_file": "{tmp}/%j"}, waiting={"sbatch_options": ["--hold"]}, recipe="slurm")
 BACKENDS = {
     "process": Backend(unknown="1-1-1"),
-    "slurm": SLURM,
+    "slurm": replace(SLURM, limit={"time_limit": "0:01"}),  # it counts whole minutes
     "slurm-24.11": replace(SLURM, service="slurm-24.11"),
     "htcondor": Backend("htcondor", waiting={"submit_commands": ["hold = true"]}),
     "task-spooler": Backend(
@@ -103,7 +105,7 @@ BACKENDS = {
         unknown=64 * "0",
         kill=("docker", "kill", "{id}"),
     ),
-    "systemd": Backend("systemd-user", unknown="pf-unknown.service"),
+    "systemd": Backend("systemd-user", limit={"time_limit": "3s"}, unknown="pf-unknown.service"),
     "podman": Backend(
         "podman",
         {
@@ -123,7 +125,13 @@ BACKENDS = {
         unknown="999999.pbs1",
         down={"PBS_BATCH_SERVICE_PORT": "1"},
     ),
-    "gridengine": Backend("gridengine", {"output_dir": "{tmp}"}, waiting={"qsub_options": ["-h"]}, terminates=False),
+    "gridengine": Backend(
+        "gridengine",
+        {"output_dir": "{tmp}"},
+        waiting={"qsub_options": ["-h"]},
+        limit={"time_limit": "3"},
+        terminates=False,
+    ),
     # the real CLI, and a fake of the cloud that runs containers as processes here
     "azure-container-instances": Backend(
         "azure",
@@ -220,12 +228,12 @@ class Site:
     def watcher(self) -> Watcher:
         return Watcher(logging.getLogger(__name__))
 
-    async def follow(self, job: Job) -> JobStatus:
-        """Submit a job, and watch it until it has ended."""
+    async def follow(self, job: Job, within: float = SOON) -> JobStatus:
+        """Submit a job, and watch it until it has ended: so many seconds at the most."""
         await self.driver.submit(job)
         async with self.watcher as watcher:
             watch = watcher.watch(job, self.driver, self.news.append)
-            status = await asyncio.wait_for(watch.ended, SOON)
+            status = await asyncio.wait_for(watch.ended, within)
         return await self.driver.explain(job, status)
 
     async def cancelled(self, job: Job, until: Callable[[Watch], bool]) -> JobStatus:
@@ -236,10 +244,10 @@ class Site:
             await eventually(lambda: until(watch))
             return await asyncio.wait_for(end_job(watcher, watch), SOON)
 
-    def straying(self, script: str) -> Job:
+    def straying(self, script: str, **variables: Any) -> Job:
         """A job that leaves a process in a session of its own, and then runs a script."""
         mark = {"LIVE_TEST_JOB": uuid.uuid4().hex}
-        return self.job(shell(f"{'setsid sleep 300 & ' if self.backend.here else ''}{script}"), mark)
+        return self.job(shell(f"{'setsid sleep 300 & ' if self.backend.here else ''}{script}"), mark, **variables)
 
     def leaves_nothing(self, job: Job) -> bool:
         """Whether no process of a job that strays is alive 15 s after its end."""
@@ -386,6 +394,15 @@ def test_a_job_that_ignores_sigterm_is_ended(site):
 
     ends = {JobState.CANCELLED, JobState.FAILED} | ({JobState.ABSENT} if site.backend.forgets else set())
     assert status.state in ends, status
+    assert site.leaves_nothing(job)
+
+
+@on(name for name, backend in BACKENDS.items() if backend.limit)
+def test_a_job_over_its_schedulers_own_limit_has_failed_and_leaves_nothing(site):
+    job = site.straying("sleep 300", **site.backend.limit)
+    status = asyncio.run(site.follow(job, 4 * SOON))
+
+    assert status.state is JobState.FAILED, status
     assert site.leaves_nothing(job)
 
 
