@@ -90,4 +90,4 @@ execd_is_up || sge_execd </dev/null >>"$dir/log" 2>&1
 wait_for 30 queue_is_up
 wait_for 10 execd_is_up
 echo "$settings" >"$dir/env.sh"
-qstat -help | head -1
+qstat -help | sed -n 1p

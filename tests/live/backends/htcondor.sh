@@ -88,4 +88,4 @@ machine_is_up() { "$debian/usr/bin/condor_status" -af Cpus | grep -qx "${HTCONDO
 
 wait_for 60 machine_is_up
 echo "$settings" >"$dir/env.sh"
-"$debian/usr/bin/condor_version" | head -1
+"$debian/usr/bin/condor_version" | sed -n 1p

@@ -38,4 +38,4 @@ cat >"$dir/env.sh" <<CONF
 export PATH="$dir/bin:\$PATH" HOME="$dir/home" KUBECONFIG="$dir/kubeconfig"
 export GENERIC_WORKER_TEST_FAKE=https://localhost:$port GENERIC_WORKER_TEST_FAKE_CA="$dir/ca.pem"
 CONF
-"$dir/bin/kubectl" version --client | head -1
+"$dir/bin/kubectl" version --client | sed -n 1p

@@ -8,4 +8,4 @@
 
 need prometheus
 echo "export GENERIC_WORKER_TEST_PROMETHEUS=$(command -v prometheus)" >"$dir/env.sh"
-prometheus --version 2>&1 | head -1
+prometheus --version 2>&1 | sed -n 1p

@@ -37,7 +37,7 @@ start_munge() {
 write_configuration() {
   # slurmd listens on the address of the host's name, or everywhere: the nodes' addresses are loopback
   local listen=NoCtldInAddrAny
-  ! getent ahostsv4 "$host" | head -1 | grep -q '^127\.0\.0\.1 ' || listen=$listen,NoInAddrAny
+  ! getent ahostsv4 "$host" | sed -n 1p | grep -q '^127\.0\.0\.1 ' || listen=$listen,NoInAddrAny
   local storage="AccountingStorageType=accounting_storage/none"
   if [ "$accounting" = 1 ]; then
     storage="AccountingStorageType=accounting_storage/slurmdbd
