@@ -55,8 +55,9 @@ class Stage:
         """Whether the first run is some worker's."""
         return any(call.path.endswith("/set_state") for call in self.proxies[0].calls)
 
-    def create_runs(self, dice):
-        for number in range(RUNS):
+    def create_runs(self, dice, runs=RUNS, pause=0.0):
+        for number in range(runs):
+            time.sleep(pause)
             kind = KINDS[number % len(KINDS)]
             code = "flow" if kind == "flow" else "3"
             command = f"sh {JOB} {self.notes} {code} {dice.randint(1, 4)} {sys.executable}"
@@ -86,7 +87,7 @@ class Stage:
         return sum(line.startswith("start") for line in path.read_text().splitlines()) if path.exists() else 0
 
     def all_ended(self):
-        return all(self.pool.read(run).state.is_final() for run in self.runs)
+        return all(self.pool.read(run).state.is_final() for run in list(self.runs))
 
 
 def stopped(stage):
@@ -169,10 +170,16 @@ def test_two_workers_run_each_flow_run_once(
         alive = [worker.poll() for stage in stages for worker in stage.workers]
         left = {stage.site.name: stage.site.left() for stage in stages}
 
+    judge(stages, jobs, left, f"{scenario}: CHAOS_SEED={seed} CHAOS_RUNS={RUNS}", capsys)
+    assert alive == [None] * len(alive)
+
+
+def judge(stages, jobs, left, title, capsys):
+    """Print what became of the runs, and fail if anything was lost, doubled, wrong or left."""
     doubled = {key: sorted(ids) for found in jobs.values() for key, ids in found.items() if len(ids) > 1}
     wrong = {}
     with capsys.disabled():
-        print(f"\n{scenario}: CHAOS_SEED={seed} CHAOS_RUNS={RUNS}")
+        print(f"\n{title}")
         for stage in stages:
             verdicts = stage.verdicts()
             wrong |= {run: text for run, text in verdicts.items() if text}
@@ -181,4 +188,38 @@ def test_two_workers_run_each_flow_run_once(
     assert wrong == {}
     assert doubled == {}
     assert not any(left.values())
-    assert alive == [None] * len(alive)
+
+
+@pytest.mark.timeout(900)
+def test_a_rolling_upgrade_loses_and_doubles_nothing(
+    server, make_pool, start_worker, sites, seed, tmp_path, capsys, until
+):
+    """Five times a worker starts and the one before it stops, while flow runs are being scheduled."""
+    dice, number = random.Random(f"{seed} upgrade"), int(os.environ.get("CHAOS_RUNS", "50"))
+    names, stages = [f"w{release}" for release in range(6)], []
+    with contextlib.ExitStack() as stack, ThreadPoolExecutor() as threads:
+        for site in sites:
+            notes = tmp_path / f"notes-{site.name}"
+            notes.mkdir()
+            pool = make_pool(f"upgrade-{site.name}-{seed}", site.recipe)
+            proxies = [stack.enter_context(FaultProxy(server.port)) for _ in names]
+            stages.append(Stage(site, pool, notes, server, proxies, names, [{}] * 6, start_worker, stack))
+        context = contextvars.copy_context()  # it holds Prefect's settings
+        scheduling = [
+            threads.submit(context.copy().run, stage.create_runs, dice, number, 50 / number) for stage in stages
+        ]
+        for release in range(6):
+            for stage in stages:
+                stage.start(release)
+            until(lambda release=release: all(stage.proxies[release].calls for stage in stages), 90)
+            time.sleep(dice.uniform(0, SPREAD))
+            for stage in stages if release else []:
+                stage.workers[release - 1].terminate()
+                stage.workers[release - 1].wait(60)
+        for future in scheduling:
+            future.result()
+        with contextlib.suppress(AssertionError):
+            until(lambda: all(stage.all_ended() for stage in stages), 240, 2)
+        jobs = {stage.site.name: stage.site.jobs() for stage in stages}
+        left = {stage.site.name: stage.site.left() for stage in stages}
+    judge(stages, jobs, left, f"upgrade: CHAOS_SEED={seed} CHAOS_RUNS={number}", capsys)
