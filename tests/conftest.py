@@ -48,9 +48,13 @@ def pytest_xdist_make_scheduler(config, log):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Of tests that run two at a time, those that wait for long come first: then both processes end together."""
+    """Of tests that run two at a time, those that take longest come first: then both processes end together.
+
+    One has the real schedulers for about as long as the other needs for everything else.
+    """
+    folders = ["tests/live/", "tests/security/", "tests/system/"]
     if hasattr(config, "workerinput"):
-        items.sort(key=lambda item: not item.nodeid.startswith(("tests/system/", "tests/live/")))
+        items.sort(key=lambda item: next((n for n, folder in enumerate(folders) if item.nodeid.startswith(folder)), 9))
 
 
 def _free_port():
