@@ -105,7 +105,7 @@ def test_a_signal_is_shown_and_the_last_lines_are_in_their_order(google):
     explained = asyncio.run(google.driver.explain(job, status))
 
     assert (explained.exit_code, explained.reason) == (137, "The container exited with an error.")
-    assert asyncio.run(google.driver.logs(job)).splitlines() == ["one", "json two", "three", "", "four"]
+    assert asyncio.run(google.driver.logs(job)).splitlines() == ["one", "json two", "three", "", "four", "Killed"]
 
 
 def test_the_environment_is_in_no_file_of_gclouds(google):

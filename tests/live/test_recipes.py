@@ -105,7 +105,7 @@ BACKENDS = {
         unknown=64 * "0",
         kill=("docker", "kill", "{id}"),
     ),
-    "systemd": Backend("systemd-user", limit={"time_limit": "3s"}, unknown="pf-unknown.service"),
+    "systemd": Backend("systemd-user", unknown="pf-unknown.service"),
     "podman": Backend(
         "podman",
         {

@@ -69,7 +69,7 @@ def test_flow_runs_of_every_phase_end_as_their_jobs_did(make_pool, start_worker,
         (phase, ended[run].name, ended[run].message)
         for phase, (_, words) in PHASES.items()
         for run in runs[phase]
-        if words not in ended[run].message or ended[run].name != ("Cancelled" if "cancel" in words else "Crashed")
+        if words not in ended[run].message or ended[run].name != ("Cancelled" if "ancel" in words else "Crashed")
     ]
     keys = Counter(line.split()[0] for line in (tmp_path / "submissions").read_text().splitlines())
     assert wrong == []
