@@ -33,12 +33,18 @@ def work(seconds: float = 0, dump: str = ""):
 """
 
 
+_CLOUDS = ("aws", "azure", "gcloud", "google", "kubernetes")
+
+
 class _Shares(LoadScopeScheduling):
-    """With `pytest -n 2`, a file's tests stay together, and so do all that share the real schedulers."""
+    """With `pytest -n 2`, a file's tests stay together, and so do all that share the real schedulers, or the clouds."""
 
     def _split_scope(self, nodeid):
-        file = nodeid.partition("::")[0]
-        return "live" if file.startswith(("tests/live/", "tests/security/")) else file
+        file, _, test = nodeid.partition("::")
+        if not file.startswith(("tests/live/", "tests/security/")):
+            return file
+        about = Path(file).stem + test.partition("[")[2]
+        return "clouds" if any(cloud in about for cloud in _CLOUDS) else "live"
 
 
 def pytest_xdist_make_scheduler(config, log):
@@ -48,10 +54,7 @@ def pytest_xdist_make_scheduler(config, log):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Of tests that run two at a time, those that take longest come first: then both processes end together.
-
-    One has the real schedulers for about as long as the other needs for everything else.
-    """
+    """Of tests that run two at a time, those that take longest come first: then both processes end together."""
     folders = ["tests/live/", "tests/security/", "tests/system/"]
     if hasattr(config, "workerinput"):
         items.sort(key=lambda item: next((n for n, folder in enumerate(folders) if item.nodeid.startswith(folder)), 9))

@@ -13,6 +13,8 @@ from generic_worker.cli.trial.steps import run
 from generic_worker.cli.trial.trial import Trial
 from generic_worker.library.loading import load
 
+pytestmark = pytest.mark.timeout(900)  # seventeen trials, of which some wait for what never comes
+
 FAKES = Path(__file__).parents[1] / "fakes"
 SLOW = 1.0
 CANCELLED = "A job that is cancelled while it runs"
