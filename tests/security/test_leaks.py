@@ -16,8 +16,9 @@ def test_a_deployments_secrets_do_not_blind_the_worker_for_other_jobs(hardened, 
         other = pool.run(command="sh -c 'exit 3'")
 
         assert pool.ended(other).message == f"The process job {pool.job(other).id} ended as finished, exit code 3."
+        # in its own messages the word is masked, as it has called it a secret
         assert pool.ended(evil).message.endswith(
-            "has ended (finished, exit code 0) and the flow run never reported its own end."
+            "has ended (succeeded (********), exit code 0) and the flow run never reported its own end."
         )
 
 
