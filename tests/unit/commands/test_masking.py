@@ -4,30 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
-from typing import TYPE_CHECKING, Any
 
 import pytest
+from sample_recipe import recipe, values
 
 from generic_worker.commands.masking import mask, mask_named, masked_status
-from generic_worker.commands.rendering import job_values
 from generic_worker.job import JobState, JobStatus
-from generic_worker.library.loading import load
-
-if TYPE_CHECKING:
-    from generic_worker.language.recipe import Recipe
-
-
-def recipe(submit: str, more: str = "") -> Recipe:
-    return load(
-        "recipe: 1\nname: sample\n"
-        f"{more}submit:\n{submit}  output: {{columns: [id]}}\n"
-        "status: {run: [x], output: {columns: [id, state]}}\ncancel: {run: [x]}\nstates: {finished: [x]}\n"
-    ).recipe
-
-
-def values(recipe: Recipe, variables: dict[str, Any] | None = None, **given: Any) -> dict[str, Any]:
-    known = {"job_key": "pf-1", "job_name": "name", "command": "true", "env": {}, "labels": {}}
-    return job_values(recipe, variables or {}, known | given)
 
 
 def test_secrets_are_masked_in_every_form_in_which_programs_print_them() -> None:

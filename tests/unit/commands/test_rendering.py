@@ -5,10 +5,10 @@ import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from sample_recipe import recipe, values
 
 from generic_worker.commands.rendering import (
     host_values,
-    job_values,
     jobs_directory,
     render,
     render_files,
@@ -19,25 +19,11 @@ from generic_worker.commands.rendering import (
 )
 from generic_worker.commands.runner import Command, CommandResult, CommandRunner
 from generic_worker.errors import RecipeError, VariableError
-from generic_worker.library.loading import load
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from generic_worker.language.recipe import Recipe
-
-
-def recipe(submit: str, more: str = "") -> Recipe:
-    return load(
-        "recipe: 1\nname: sample\n"
-        f"{more}submit:\n{submit}  output: {{columns: [id]}}\n"
-        "status: {run: [x], output: {columns: [id, state]}}\ncancel: {run: [x]}\nstates: {finished: [x]}\n"
-    ).recipe
-
-
-def values(recipe: Recipe, variables: dict[str, Any] | None = None, **given: Any) -> dict[str, Any]:
-    known = {"job_key": "pf-1", "job_name": "name", "command": "true", "env": {}, "labels": {}}
-    return job_values(recipe, variables or {}, known | given)
 
 
 def submit(recipe: Recipe, variables: dict[str, Any] | None = None, **given: Any) -> Command:

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 import pytest
+from sample_recipe import recipe, values
 
-from generic_worker.commands.rendering import job_values
 from generic_worker.commands.secret_values import is_secret_field, is_secret_name, secrets
-from generic_worker.library.loading import load
-
-if TYPE_CHECKING:
-    from generic_worker.language.recipe import Recipe
 
 SECRETIVE = """\
 variables:
@@ -19,19 +13,6 @@ variables:
   pin: {type: string, format: password}
   settings: {type: object}
 """
-
-
-def recipe(submit: str, more: str = "") -> Recipe:
-    return load(
-        "recipe: 1\nname: sample\n"
-        f"{more}submit:\n{submit}  output: {{columns: [id]}}\n"
-        "status: {run: [x], output: {columns: [id, state]}}\ncancel: {run: [x]}\nstates: {finished: [x]}\n"
-    ).recipe
-
-
-def values(recipe: Recipe, variables: dict[str, Any] | None = None, **given: Any) -> dict[str, Any]:
-    known = {"job_key": "pf-1", "job_name": "name", "command": "true", "env": {}, "labels": {}}
-    return job_values(recipe, variables or {}, known | given)
 
 
 @pytest.mark.parametrize(

@@ -1,26 +1,13 @@
 from __future__ import annotations
 
 import pytest
+from recipe_parts import PARTS, text
 
 from generic_worker.errors import RecipeError
 from generic_worker.library.checks import parse
 from generic_worker.syntax.yaml_text import read_text
 
-PARTS = {
-    "variables": "variables: {queue: {type: string, pattern: '^[a-z]'}, more: {type: array}}",
-    "env": "env: {}",
-    "submit": "submit: {run: [launch, '${queue}', '${more | json}'], output: {columns: [id, host]}}",
-    "find": "find: {run: [list], output: {columns: [id, key]}}",
-    "status": "status: {run: [list], output: {columns: [id, state]}}",
-    "cancel": "cancel: {run: [stop, '${job_id}']}",
-    "states": "states: {finished: [done]}",
-    "other": "policy: {}",
-}
 LINES = {name: number for number, name in enumerate(PARTS, 3)}
-
-
-def text(**changed: str) -> str:
-    return "recipe: 1\nname: sample\n" + "\n".join((PARTS | changed).values()) + "\n"
 
 
 def problems(**changed: str) -> list[str]:

@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 import pytest
+from recipe_parts import text
 
 from generic_worker.library.checks import parse
 from generic_worker.library.recipe_warnings import warnings
 from generic_worker.syntax.yaml_text import read_text
 
-PARTS = {
-    "variables": "variables: {queue: {type: string, pattern: '^[a-z]'}, more: {type: array}}",
-    "env": "env: {}",
-    "submit": "submit: {run: [launch, '${queue}', '${more | json}'], output: {columns: [id, host]}}",
-    "find": "find: {run: [list], output: {columns: [id, key]}}",
-    "status": "status: {run: [list], output: {columns: [id, state]}}",
-    "cancel": "cancel: {run: [stop, '${job_id}']}",
-    "states": "states: {finished: [done]}",
-    "other": "policy: {}",
-}
 LOGS = "logs:\n  run: |\n    # more and queue\n    true\n"
 
 
 def told(**changed: str) -> list[str]:
-    source = read_text("recipe: 1\nname: sample\n" + "\n".join((PARTS | changed).values()) + "\n", "x")
+    source = read_text(text(**changed), "x")
     return [str(problem).removeprefix("x:") for problem in warnings(source, parse(source))]
 
 
