@@ -46,22 +46,22 @@ def retries(pool, run, kind):
 
 
 @pytest.mark.parametrize(
-    ("state", "retry_type", "end"),
+    ("make", "retry_type", "end"),
     [
-        (None, None, "Crashed"),
-        (Retrying(), None, "Crashed"),
-        (AwaitingRetry(), "in_process", "Crashed"),
-        (Paused(timeout_seconds=600), None, "Crashed"),
-        (Cancelling(), None, "Cancelled"),
+        (Running, None, "Crashed"),
+        (Retrying, None, "Crashed"),
+        (AwaitingRetry, "in_process", "Crashed"),
+        (Paused, None, "Crashed"),
+        (Cancelling, None, "Cancelled"),
     ],
-    ids=lambda value: getattr(value, "name", value),
+    ids=lambda value: getattr(value, "__name__", value),
 )
-def test_a_run_that_counts_on_its_job_ends_with_it(pool, processes_of, state, retry_type, end):
+def test_a_run_that_counts_on_its_job_ends_with_it(pool, processes_of, make, retry_type, end):
     run, job = begun(pool)
     if retry_type:
         retries(pool, run, retry_type)
-    if state is not None:
-        pool.set_state(run, state)
+    if make is not Running:
+        pool.set_state(run, make(timeout_seconds=600) if make is Paused else make())
     kill(job, processes_of)
 
     assert pool.ended(run).name == end
