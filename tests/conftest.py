@@ -33,28 +33,31 @@ def work(seconds: float = 0, dump: str = ""):
 """
 
 
-_CLOUDS = ("aws", "azure", "gcloud", "google", "kubernetes")
+_SHARED = {
+    "the batch systems": ("slurm", "htcondor", "gridengine", "ssh"),
+    "the clouds": ("aws", "azure", "gcloud", "google", "kubernetes"),
+}
 
 
 class _Shares(LoadScopeScheduling):
-    """With `pytest -n 2`, a file's tests stay together, and so do all that share the real schedulers, or the clouds."""
+    """With `pytest -n 3`, a file's tests stay together, and so do all that share the same backends."""
 
     def _split_scope(self, nodeid):
         file, _, test = nodeid.partition("::")
         if not file.startswith(("tests/live/", "tests/security/")):
             return file
-        about = Path(file).stem + test.partition("[")[2]
-        return "clouds" if any(cloud in about for cloud in _CLOUDS) else "live"
+        about = Path(file).stem + test
+        return next((shared for shared, names in _SHARED.items() if any(name in about for name in names)), "this host")
 
 
 def pytest_xdist_make_scheduler(config, log):
-    """Say how tests that run two at a time are shared out: in the order of the files, not of their sizes."""
+    """Say how tests that run at the same time are shared out: in the order of the files, not of their sizes."""
     config.option.loadscopereorder = False
     return _Shares(config, log)
 
 
 def pytest_collection_modifyitems(config, items):
-    """Of tests that run two at a time, those that take longest come first: then both processes end together."""
+    """Of tests that run at the same time, those that take longest come first: then all processes end together."""
     folders = ["tests/live/", "tests/security/", "tests/system/"]
     if hasattr(config, "workerinput"):
         items.sort(key=lambda item: next((n for n, folder in enumerate(folders) if item.nodeid.startswith(folder)), 9))

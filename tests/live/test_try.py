@@ -79,7 +79,7 @@ def test_a_recipe_that_is_right_holds_in_every_respect(site, tmp_path, backends)
     assert progress.count("holds") == 16
 
 
-def test_what_is_broken_is_named(tmp_path, backends):
+def test_what_is_broken_in_the_recipe_of_slurm_is_named(tmp_path, backends):
     text, trials = (RECIPES / "slurm.yaml").read_text(), {}
     for name, (_, pattern, replacement) in BROKEN.items():
         broken, count = re.subn(pattern, replacement, text, count=1)
@@ -99,7 +99,7 @@ def test_what_is_broken_is_named(tmp_path, backends):
     subprocess.run(leftover, env={**os.environ, **backends("slurm")}, check=True)
 
 
-def test_an_interrupt_leaves_no_job(tmp_path, backends):
+def test_an_interrupt_leaves_no_job_in_slurm(tmp_path, backends):
     recipe = tmp_path / "interrupted.yaml"
     recipe.write_text("recipe: 1\nname: interrupted\nextends: slurm\n")
     trial = start(recipe, "slurm", tmp_path, backends)
