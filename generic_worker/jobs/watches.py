@@ -29,7 +29,7 @@ _PAUSE_FACTOR = 10.0
 """Status commands that take a second all together are not run more often than every ten seconds."""
 _NEWS_PAUSE = 0.25
 """Seconds between two queries that news asks for, at least. The more there is of it, the more time is between them."""
-_SETTLED = 5.0
+SETTLED = 5.0
 """Seconds after which a watch command that runs counts as connected. Until then states are asked for as without it."""
 _LONGEST = 300.0
 """Seconds between the queries of an infrastructure that does not answer, at most."""
@@ -105,7 +105,7 @@ class Stream:
 
     def up(self, now: float) -> bool:
         """Whether it can be relied on to tell of most changes."""
-        return now - self.since >= _SETTLED
+        return now - self.since >= SETTLED
 
     def leave(self, watch: Watch) -> None:
         """A job is not watched any more."""

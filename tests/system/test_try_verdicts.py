@@ -2,18 +2,20 @@
 
 import asyncio
 import os
+import re
 from pathlib import Path
 
 import pytest
 import yaml
 
-from generic_worker.cli.trial import cancelling, descendants, trial
+from generic_worker.cli.trial import cancelling, descendants, hearing, trial
+from generic_worker.cli.trial.hearing import TOLD, told
 from generic_worker.cli.trial.report import report
 from generic_worker.cli.trial.steps import run
 from generic_worker.cli.trial.trial import Trial
 from generic_worker.library.loading import load
 
-pytestmark = pytest.mark.timeout(900)  # seventeen trials, of which some wait for what never comes
+pytestmark = pytest.mark.timeout(900)  # eighteen trials, of which some wait for what never comes
 
 FAKES = Path(__file__).parents[1] / "fakes"
 SLOW = 1.0
@@ -24,6 +26,7 @@ KILLED = "A job that is killed"
 NO_JOBS = "When there are no jobs"
 FIVE = "Five jobs in one status command"
 NO_KEY = {"status": {"output": {"regex": r"^(?P<id>\d+) (?P<state>\w+) (?P<exit_code>\S+)"}}}
+FOLLOW = {"run": ["launch", "follow"], "output": {"regex": r"^(?P<id>\d+) ended$"}}
 GOOD = {
     "as it should be": ("", 0, {}),
     "with commands that take long": ("", SLOW, {}),
@@ -35,6 +38,7 @@ GOOD = {
     ),
     "of a tool that fails when it has no jobs": ("silent", 0, {"status": {"empty": "^launch: no jobs$"}}),
     "of a tool that gives ids again, with a key": ("recycles", 0, {}),
+    "of a tool that tells of ends": ("", 0, {"watch": FOLLOW}),
 }
 BROKEN = {
     "the cancel command ends the first process only": (
@@ -89,6 +93,62 @@ BROKEN = {
         {(step, "fails", "states") for step in ("A job that succeeds", "A job that exits 7", KILLED)},
     ),
 }
+SILENT = "no line told of it. While watch stays, jobs are asked about every `policy.poll` seconds only"
+NOTHING = "watch said:\n    nothing"
+LINE = "it was known \\d\\.\\d s after its line"
+WATCHES = {
+    "that tells of ends": (FOLLOW, "holds", LINE, ""),
+    "that tells that something has ended": ({"run": ["launch", "follow"]}, "holds", LINE, ""),
+    "that says nothing": ({"run": "sleep 600"}, "warns", SILENT, NOTHING),
+    "that speaks of others": (
+        {**FOLLOW, "run": "while sleep 1; do echo 99 ended; done"},
+        "warns",
+        SILENT,
+        "watch said:(\n    99 ended)+",
+    ),
+    "that speaks late": (
+        {**FOLLOW, "run": 'launch follow | while read -r line; do sleep 4; echo "$line"; done'},
+        "warns",
+        r"its line came [1-4]\.\d s after its end was known without it",
+        "watch said:\n    1 ended",
+    ),
+    "that always speaks": (
+        {**FOLLOW, "run": ["yes", "1 ended"]},
+        "warns",
+        r"something came \d+ times in \d\.\d s that may be about a job of which nothing had changed: .*",
+        "watch said:(\n    1 ended)+",
+    ),
+    "that nobody can read": (
+        {**FOLLOW, "output": {"regex": "^job (?P<id>.*)"}},
+        "warns",
+        "output cannot read the line that told of it: so it is taken for one about any job",
+        "watch said:\n    1 ended",
+    ),
+    "that ends at once": (
+        {"run": "echo forbidden >&2; exit 1"},
+        "warns",
+        "the command does not stay, so states are asked for as often as without it",
+        r"`/bin/sh -c 'echo forbidden >&2; exit 1'` exited 1 after 0\.\d s\n    forbidden",
+    ),
+    "whose program is not there": (
+        {"run": ["no-such-program"]},
+        "warns",
+        "the command does not stay, so states are asked for as often as without it",
+        ".*no-such-program.*",
+    ),
+    "that suits no value": (
+        {"run": ["sleep", "${worker_host | int(default='x') + 1}"]},
+        "warns",
+        "the command does not stay, so states are asked for as often as without it",
+        r".* cannot be worked out: can only concatenate .*",
+    ),
+}
+
+
+def recipe(place, fault, seconds, changes):
+    env = {"LAUNCH_DIR": str(place), "LAUNCH_FAULT": fault, "LAUNCH_SECONDS": str(seconds)}
+    data = {"recipe": 1, "name": "tried", "extends": str(FAKES / "launch.yaml"), "env": env, **changes}
+    return load(f"{yaml.safe_dump(data)}\n").recipe
 
 
 @pytest.fixture(scope="module")
@@ -102,11 +162,7 @@ def trials(tmp_path_factory):
     patch.setattr(trial, "BRIEF", 4.0)
 
     async def tried(number, fault, seconds, changes):
-        env = {"LAUNCH_DIR": str(folder / str(number)), "LAUNCH_FAULT": fault, "LAUNCH_SECONDS": str(seconds)}
-        text = yaml.safe_dump(
-            {"recipe": 1, "name": "tried", "extends": str(FAKES / "launch.yaml"), "env": env, **changes}
-        )
-        one = Trial(load(f"{text}\n").recipe, {})
+        one = Trial(recipe(folder / str(number), fault, seconds, changes), {})
         async with one:
             await run(one)
         return report(one)
@@ -141,3 +197,24 @@ def test_of_a_broken_recipe_is_said_what_is_broken(trials, name):
     assert {verdict for verdict in found if verdict[0] != FIVE} == expected, trials[name]
     assert found <= expected | {(FIVE, outcome, key)}  # whether its jobs still run when they are asked about is chance
     assert trials[name]["holds"] == (outcome == "warns")
+
+
+def test_of_a_watch_is_said_what_was_heard(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", f"{FAKES}:{os.environ['PATH']}")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setattr(hearing, "_RUNS", 6)  # they all run at the same time, and are seen later than one alone
+
+    async def heard(number, watch):
+        one = Trial(recipe(tmp_path / str(number), "", 0, {"watch": watch}), {})
+        async with one:
+            await told(one, TOLD)
+        return next(verdict for verdict in one.verdicts if verdict.step == TOLD)
+
+    async def all_of_them():
+        return await asyncio.gather(*(heard(number, watch) for number, (watch, *_) in enumerate(WATCHES.values())))
+
+    for (name, (_, outcome, found, evidence)), verdict in zip(WATCHES.items(), asyncio.run(all_of_them()), strict=True):
+        key = "watch" if outcome == "warns" else ""
+        assert (name, verdict.outcome, verdict.key) == (name, outcome, key), verdict
+        assert re.fullmatch(found, verdict.found), (name, verdict)
+        assert re.fullmatch(evidence, "".join(verdict.evidence), re.DOTALL), (name, verdict)

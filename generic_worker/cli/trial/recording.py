@@ -9,9 +9,11 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 from generic_worker.commands.runner import CommandRunner
+from generic_worker.errors import GenericWorkerError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from typing import Literal
 
     from generic_worker.commands.runner import Command, CommandResult
 
@@ -37,9 +39,16 @@ class Recorder(CommandRunner):
 
     Attributes:
         slowest: Seconds that a command took at most, with its waiting for others to make room.
+        overhear: Called with each piece of what a command says that stays, in that command's thread.
+        left: How the commands have ended that should stay, or why they could not be started.
     """
 
     slowest = 0.0
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(limit)
+        self.overhear: Callable[[bytes], None] = lambda _: None
+        self.left: list[CommandResult | GenericWorkerError] = []
 
     async def run(self, command: Command) -> CommandResult:
         """Run a command, as a worker would."""
@@ -48,6 +57,23 @@ class Recorder(CommandRunner):
         self.slowest = max(self.slowest, time.monotonic() - begin)
         if (recorded := _recorded.get()) is not None:
             recorded.append(result)
+        return result
+
+    async def listen(
+        self, command: Command, hear: Callable[[bytes], None], stream: Literal["stdout", "stderr"] = "stdout"
+    ) -> CommandResult:
+        """Run a command that stays, as a worker would."""
+
+        def both(piece: bytes) -> None:
+            self.overhear(piece)
+            hear(piece)
+
+        try:
+            result = await super().listen(command, both, stream)
+        except GenericWorkerError as error:
+            self.left.append(error)
+            raise
+        self.left.append(result)
         return result
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from generic_worker.cli.trial.cancelling import cancel_running, cancel_waiting, ignore_term
 from generic_worker.cli.trial.environment import environment
+from generic_worker.cli.trial.hearing import TOLD, told
 from generic_worker.cli.trial.identities import disappear, ids, no_jobs
 from generic_worker.cli.trial.recording import recording
 from generic_worker.cli.trial.trial import NoJobError
@@ -34,16 +35,17 @@ async def run(trial: Trial) -> None:
         trial.verdicts.fails("Preflight", " ".join(problems), key)
         return
     trial.verdicts.holds("Preflight", "what the recipe requires is there")
+    last_steps = _LAST_STEPS | ({TOLD: told} if trial.recipe.watch else {})
     first = asyncio.create_task(_step(trial, "A job that succeeds", _succeed))
     await asyncio.wait({first, asyncio.create_task(trial.answered.wait())}, return_when=asyncio.FIRST_COMPLETED)
     if not trial.watches:
         await first
-        for name in (*_STEPS, *_LAST_STEPS):
+        for name in (*_STEPS, *last_steps):
             trial.verdicts.not_tried(name, "no job could be submitted")
         return
     await asyncio.gather(first, *(_step(trial, name, step) for name, step in _STEPS.items()))
     await trial.clear()
-    for name, step in _LAST_STEPS.items():
+    for name, step in last_steps.items():
         await _step(trial, name, step)
 
 

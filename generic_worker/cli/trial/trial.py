@@ -85,7 +85,7 @@ class Trial:
         self.runner = Recorder(policy.commands)
         self.limits = Limits(self.runner, self.timeout)
         self.verdicts = Verdicts(self.tell)
-        self.driver = Driver(self.recipe, self.runner)
+        self.driver = Driver(self.recipe.model_copy(update={"watch": None}), self.runner)  # it has a step of its own
         self._jobs: list[Job] = []
         self._cleaned: set[Job] = set()
         self._uncleanable: set[Job] = set()

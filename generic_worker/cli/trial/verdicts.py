@@ -17,8 +17,9 @@ class Verdict:
 
     Attributes:
         step: What was tried.
-        outcome: Whether the recipe holds; `warns`: it does, and users will see something that is not so; `not known`:
-            time was over before anything was proven; `not tried`: the recipe or the job gives no occasion.
+        outcome: Whether the recipe holds; `warns`: it does, and users will see something that is not so, or see it
+            late; `not known`: time was over before anything was proven; `not tried`: the recipe or the job gives no
+            occasion.
         found: What was found, in a sentence.
         key: The key of the recipe to look at, when it does not hold.
         evidence: The commands that ran, and what they said. No secret is in it.
@@ -55,7 +56,7 @@ class Verdicts(list[Verdict]):
         self._conclude(Verdict(step, "not known", why, key, evidence))
 
     def warns(self, step: str, found: str, key: str, evidence: tuple[str, ...] = ()) -> None:
-        """Conclude that users will see something that is not so, and where to look."""
+        """Conclude that users will see something that is not so, or see it late, and where to look."""
         self._conclude(Verdict(step, "warns", found, key, evidence))
 
     def fails(self, step: str, found: str, key: str, evidence: tuple[str, ...] = ()) -> None:
