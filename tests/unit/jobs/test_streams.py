@@ -250,6 +250,60 @@ def test_a_stream_that_ends_is_started_again_after_growing_pauses_and_meanwhile_
     ]
 
 
+class Repeating(Asked):
+    """A driver whose status command is run once, and then only when it is to be; otherwise its answer is repeated."""
+
+    report = None
+
+    async def status(self, jobs):
+        self.report = self.report or await super().status(jobs)
+        return self.report
+
+
+def test_a_stream_that_ends_at_once_a_thousand_times_ends_no_job_and_is_started_less_and_less(
+    tmp_path, simulated, timeless, monkeypatch, caplog
+):
+    starts: list[float] = []
+
+    async def scenario():
+        write(tmp_path, "1|R|pf-1", "2|R|pf-2")
+        ended = await timeless.run(sh("echo forbidden >&2; exit 1"))
+
+        async def listen(_command, hear, _stream):
+            starts.append(clock.now())
+            hear(b"changed 1\nchanged 2\nno such job: 1\n2|CD|pf-2\n")
+            return ended
+
+        monkeypatch.setattr(timeless, "listen", listen)
+        driver = Repeating(load(RECIPE).recipe, timeless)
+        async with Watcher(LOG) as watcher:
+            watches = [watcher.watch(a_job(tmp_path, number), driver, print) for number in (1, 2)]
+            tasks = []
+            while len(starts) < 1000:
+                await asyncio.sleep(3600)
+                tasks.append(len(asyncio.all_tasks()))
+
+            assert [watch.status.state for watch in watches] == [JobState.RUNNING] * 2
+            assert not any(watch.ended.done() for watch in watches)
+            assert max(tasks) == tasks[0]
+
+            write(tmp_path, "1|R|pf-1", "2|F|pf-2")
+            driver.report = None
+            status = await asyncio.wait_for(asyncio.shield(watches[1].ended), 20)
+
+            assert status.state is JobState.FAILED
+            assert not watches[0].ended.done()
+
+    with caplog.at_level(logging.INFO, LOG.name):
+        simulated(scenario())
+
+    pauses = [later - earlier for earlier, later in pairwise(starts)]
+    assert sum(start - starts[0] < 600 for start in starts) <= 11
+    assert all(later >= earlier * 0.9 for earlier, later in pairwise(pauses))
+    assert min(pauses[10:]) >= 270
+    assert len(caplog.records) == 1
+
+
 def test_jobs_share_a_stream_that_ends_some_time_after_the_last_of_them(tmp_path, simulated, events):
     async def scenario():
         write(tmp_path, "1|R|pf-1", "2|R|pf-2")
