@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from rest_service import Service
 
-from generic_worker.commands.rendering import job_values
+from generic_worker.commands.rendering import job_values, render
 from generic_worker.commands.runner import CommandRunner
 from generic_worker.errors import SubmitError
 from generic_worker.job import Job, JobState
@@ -69,6 +69,7 @@ def test_try_finds_nothing_wrong_with_a_service(service, small_launchers, monkey
 
     assert odd == {}, progress
     assert any(request.startswith("GET /api/v1/jobs?page=3") for request in service.requests)
+    assert service.requests.count("GET /api/v1/events") == 1
 
 
 class Client:
@@ -134,7 +135,9 @@ def test_the_token_is_in_no_argument(service, client):
     client.status(job)
     asyncio.run(client.driver.cancel(job, 0))
 
-    assert len(client.commands) == 3
+    client.commands.append(render(client.recipe, client.recipe.watch, job.values))
+
+    assert len(client.commands) == 4
     assert not [command for command in client.commands if TOKEN in command.line]
 
 

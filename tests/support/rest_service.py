@@ -4,6 +4,7 @@
     GET    /api/v1/jobs?page=N      the jobs, two on a page: {"jobs": [...], "next_page": 2 or null}
     GET    /api/v1/jobs?tag=TAG     the same, of one tag
     GET    /api/v1/jobs/ID/output   what a job has printed
+    GET    /api/v1/events           server-sent events: {"id": ..., "state": ...} when a job has changed
     DELETE /api/v1/jobs/ID          ends a job, and all that has its tag in the environment
 
 A bearer token is needed. `fail` plays faults: an HTTP status without any work, or `drop`: the work is done, and the
@@ -40,7 +41,7 @@ class Service:
 
     def __init__(self, folder, token):
         self.folder, self.token = folder, token
-        self.jobs, self.requests = {}, []
+        self.jobs, self.requests, self.closed = {}, [], threading.Event()
         self._faults, self._lock = [], threading.Lock()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"service": self}))
         self.url = f"http://127.0.0.1:{self._server.server_port}/api/v1"
@@ -50,6 +51,7 @@ class Service:
         return self
 
     def __exit__(self, *_):
+        self.closed.set()
         self._server.shutdown()
         self._server.server_close()
         for number in self.jobs:
@@ -90,6 +92,9 @@ class Service:
             "exit_code": code if code is None or code >= 0 else 128 - code,
         }
 
+    def states(self):
+        return {number: self.shown(number)["state"] for number in list(self.jobs)}
+
     def end(self, number, how=signal.SIGTERM):
         job = self.jobs[number]
         job["ended"] = job["ended"] or job["process"].poll() is None
@@ -118,11 +123,28 @@ class _Handler(BaseHTTPRequestHandler):
         fault = service.fault(self.command)
         if isinstance(fault, int):
             return self._respond(fault, {"message": "not now"})
+        if address.path == "/api/v1/events":
+            return self._follow()
         answer = self._work(self.command, address.path.removeprefix("/api/v1"), parse_qs(address.query), body)
         if fault == "drop":
             self.close_connection = True
             return self.connection.close()
         return self._respond(*answer)
+
+    def _follow(self):
+        """Say when a job has changed, for as long as somebody listens."""
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.end_headers()
+        states, turn = self.service.states(), 0
+        with suppress(OSError):
+            while not self.service.closed.wait(0.05):
+                before, states, turn = states, self.service.states(), turn + 1
+                changed = [job for job in states.items() if job not in before.items()]
+                for number, state in changed:
+                    self.wfile.write(f"data: {json.dumps({'id': number, 'state': state})}\n\n".encode())
+                if turn % 10 == 0:
+                    self.wfile.write(b": still here\n\n")
 
     do_GET = do_POST = do_DELETE = _serve  # noqa: N815 - the names are the server's
 
