@@ -9,8 +9,13 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
+from generic_worker.errors import OutputError
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sized
+
+MOST = 100_000
+"""Records of one answer: they take some 50 MB of memory, and to forget more at once takes a tenth of a second."""
 
 _LEVELS = 3
 """Levels that are read here: `{"items": [{...}]}` has the records on the third."""
@@ -20,10 +25,21 @@ _SPACE_RE = re.compile(r"[ \t\n\r]*")
 _decode = json.JSONDecoder().raw_decode
 
 
+def refuse_too_many(records: Sized) -> None:
+    """Refuse an answer that has more records than anything would read.
+
+    Raises:
+        OutputError: It has.
+    """
+    if len(records) > MOST:
+        raise OutputError(f"it has more than {MOST} records. Let the command list less.")
+
+
 def documents(text: str) -> Iterator[Any]:
     """Every JSON document in a text: one as a rule, or one per line.
 
     Raises:
+        OutputError: A list or a mapping of the outer levels has more members than an answer may have records.
         ValueError: What comes next is no JSON.
         RecursionError: It is nested too deeply.
     """
@@ -55,6 +71,7 @@ def _list(text: str, position: int, levels: int) -> tuple[list[Any], int]:
     while True:
         value, position = _value(text, position, levels)
         found.append(value)
+        refuse_too_many(found)
         position, more = _separator(text, position, "]")
         if not more:
             return found, position
@@ -73,6 +90,7 @@ def _mapping(text: str, position: int, levels: int) -> tuple[dict[str, Any], int
         if not text.startswith(":", position):
             raise json.JSONDecodeError("Expecting ':' delimiter", text, position)
         found[name], position = _value(text, _after_space(text, position + 1), levels)
+        refuse_too_many(found)
         position, more = _separator(text, position, "}")
         if not more:
             return found, position

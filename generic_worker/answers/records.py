@@ -18,7 +18,7 @@ from jsonpath_ng.exceptions import JSONPathError
 from jsonpath_ng.ext.filter import OPERATOR_MAP
 from jsonpath_ng.ext.parser import parse as parse_jsonpath
 
-from generic_worker.answers.json_documents import documents
+from generic_worker.answers.json_documents import documents, refuse_too_many
 from generic_worker.errors import OutputError
 from generic_worker.language.operations import JsonField
 from generic_worker.language.patterns import matches, search
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
 Record = dict[str, str]
 
-_MOST = 100_000
-"""Records of one answer: they take some 50 MB of memory."""
 _LONGEST = 120
 """Characters of an output that a message quotes."""
 
@@ -123,7 +121,7 @@ def _read_regex(pattern: str, text: str) -> Records:
         if not match[0]:
             continue
         records.append({name: value.strip() for name, value in match.groupdict().items() if value is not None})
-        _refuse_too_many(records)
+        refuse_too_many(records)
         if match.start() > end:
             unread.append(_whole_lines(text[end : match.start()], first=not end))
         end = match.end()
@@ -131,11 +129,6 @@ def _read_regex(pattern: str, text: str) -> Records:
         raise OutputError(f"the pattern {pattern!r} matches nothing in {_excerpt(text)}")
     unread.append(_whole_lines(text[end:], first=not end, last=True))
     return Records(records, unread="".join(unread))
-
-
-def _refuse_too_many(records: list[Record]) -> None:
-    if len(records) > _MOST:
-        raise OutputError(f"it has more than {_MOST} records. Let the command list less.")
 
 
 def _whole_lines(gap: str, *, first: bool, last: bool = False) -> str:
@@ -151,7 +144,7 @@ def _read_columns(columns: list[str], separator: str | None, text: str) -> Recor
         values = line.split(separator, len(columns) - 1)
         if len(values) == len(columns):
             records.append({name: value.strip() for name, value in zip(columns, values, strict=True)})
-            _refuse_too_many(records)
+            refuse_too_many(records)
         else:  # a greeting, or a part of somebody else's text that has a line break
             unread.append(line)
     if not records:
@@ -172,6 +165,7 @@ def _read_json(output: Output, text: str) -> Records:
             if not found and not _is_empty_list(path, document):
                 raise OutputError(f"{output.json_path} finds nothing in {_excerpt(text)}")
             records += [_record(fields, match.value) for match in found]
+            refuse_too_many(records)
     except (ValueError, RecursionError, re.error) as error:
         if records:  # one document per line, and the last one is cut off
             return Records(records, complete=False)

@@ -27,6 +27,10 @@ CASES = {
         {"json": "$[*]", "fields": {"id": "a", "state": "b"}},
         'echo \'[\'; yes \'{"a": "4711", "b": "R"},\' | head -c 8000000; echo \'{}]\'',
     ),
+    "8 MB of JSON, as many records as are read": (
+        {"json": "$[*]", "fields": {"id": "a", "state": "b"}},
+        f"""echo '['; yes '{{"a": "4711", "b": "R", "c": "{"x" * 60}"}},' | head -c 8000000; echo '{{}}]'""",
+    ),
     "a pattern that takes years": ({"regex": "(?P<id>4)(?P<state>R)|(?:a|aa)+$"}, f"echo {'a' * 100}!"),
     "40 MB of refusal": ({"columns": ["id", "state"]}, f"{LINES} >&2; exit 1"),
 }

@@ -8,6 +8,7 @@ import pytest
 
 from generic_worker.answers import json_documents
 from generic_worker.answers.json_documents import documents
+from generic_worker.errors import OutputError
 
 GOOD = [
     "{}", "[]", "[ ]", "{ }", "1", '"x"', "null", "[1, 2,3 ]", '{"a": {"b": {"c": {"d": [1, {"e": 2}]}}}}',
@@ -55,3 +56,14 @@ def test_what_is_nested_too_deeply_is_an_error(monkeypatch):
     monkeypatch.setattr(json_documents, "_SMALL", 0)
     with pytest.raises(RecursionError):
         list(documents("[" * 100_000))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[" + "1," * 100_000 + "1]", '{"jobs": [' + "{}," * 100_000 + "{}]}", json.dumps(dict.fromkeys(range(100_001)))],
+)
+def test_more_than_an_answer_may_have_is_refused_before_it_is_read(text):
+    with pytest.raises(OutputError) as error:
+        list(documents(text))
+
+    assert str(error.value) == "it has more than 100000 records. Let the command list less."

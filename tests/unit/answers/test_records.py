@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from generic_worker.answers import json_documents
 from generic_worker.answers.records import Printed, compile_jsonpath, read
 from generic_worker.errors import OutputError
 from generic_worker.language.operations import Output
@@ -76,6 +77,19 @@ def test_output_of_another_shape_is_an_error_and_never_an_empty_answer(spec: Out
         read(spec, text)
 
     assert str(error.value) == message
+
+
+@pytest.mark.parametrize(
+    ("spec", "record"), [(BARS, "1|R|\n"), (REGEX, "1: R\n"), (MIXED, "{}\n"), (JOBS, '{"jobs": [{}, {}]}')]
+)
+def test_an_answer_has_no_more_records_than_are_kept(
+    spec: Output, record: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(json_documents, "MOST", 4)
+
+    assert read(spec, 2 * record).records
+    with pytest.raises(OutputError, match=r"^it has more than 4 records. Let the command list less.$"):
+        read(spec, 5 * record)
 
 
 @pytest.mark.parametrize(
