@@ -10,20 +10,40 @@ import time
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import regex
 
 from generic_worker.errors import GenericWorkerError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
+T = TypeVar("T")
 Match: TypeAlias = "regex.Match[str]"
 
 _SECONDS = 5.0
 """Seconds of processor time that all matching for one answer may take; a healthy pattern reads megabytes in them."""
-_deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
+
+
+class _Limit:
+    """The time that is left for matching in a context; what is spent there is spent in those around it too.
+
+    Only matching counts: a look at the clock now and then would also count what other threads and the garbage collector
+    do meanwhile, and a healthy pattern would seem slow.
+    """
+
+    def __init__(self, seconds: float, outer: _Limit | None) -> None:
+        self.left: float = seconds if outer is None else min(seconds, outer.left)
+        self._outer = outer
+
+    def spend(self, seconds: float) -> None:
+        self.left -= seconds
+        if self._outer is not None:
+            self._outer.spend(seconds)
+
+
+_limit: ContextVar[_Limit | None] = ContextVar("limit", default=None)
 
 
 class SlowPatternError(GenericWorkerError):
@@ -46,12 +66,11 @@ def time_limit(seconds: float = _SECONDS) -> Iterator[None]:
 
     A limit around it holds as well.
     """
-    outer, mine = _deadline.get(), time.process_time() + seconds
-    token = _deadline.set(mine if outer is None else min(outer, mine))
+    token = _limit.set(_Limit(seconds, _limit.get()))
     try:
         yield
     finally:
-        _deadline.reset(token)
+        _limit.reset(token)
 
 
 def search(pattern: str, text: str, *, by_line: bool = True) -> Match | None:
@@ -86,15 +105,7 @@ def matches(pattern: str, text: str) -> Iterator[Match]:
         SlowPatternError: It takes too long.
     """
     found = _limited(pattern, "finditer", text)
-    while True:
-        if _left() <= 0:
-            raise SlowPatternError(pattern)
-        try:
-            match = next(found, None)
-        except TimeoutError:
-            raise SlowPatternError(pattern) from None
-        if match is None:
-            return
+    while (match := _in_time(pattern, lambda _: next(found, None))) is not None:
         yield match
 
 
@@ -104,18 +115,25 @@ def groups(pattern: str) -> dict[str, int]:
 
 
 def _limited(pattern: str, method: str, text: str, flags: int = regex.MULTILINE) -> Any:  # noqa: ANN401
-    left = _left()
+    return _in_time(pattern, lambda left: getattr(_compiled(pattern, flags), method)(text, timeout=left))
+
+
+def _in_time(pattern: str, function: Callable[[float], T]) -> T:
+    """What a function returns that may take the seconds that it is given; they are spent."""
+    limit = _limit.get()
+    left = spent = _SECONDS if limit is None else limit.left
     if left <= 0:
         raise SlowPatternError(pattern)
+    began = time.thread_time()
     try:
-        return getattr(_compiled(pattern, flags), method)(text, timeout=left)
+        found = function(left)
+        spent = time.thread_time() - began
     except TimeoutError:
         raise SlowPatternError(pattern) from None
-
-
-def _left() -> float:
-    deadline = _deadline.get()
-    return _SECONDS if deadline is None else deadline - time.process_time()
+    finally:
+        if limit is not None:
+            limit.spend(spent)
+    return found
 
 
 @lru_cache(maxsize=1024)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from generic_worker.library.pool_template import Template, fixed_values, former_recipe, made_of, suits
-from generic_worker.library.template import takes
+from generic_worker.library.schemas import takes
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping

@@ -12,9 +12,8 @@ import re
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
-import jsonschema
-
 from generic_worker.errors import PoolError, VariableError
+from generic_worker.library.schemas import unsuitable
 from generic_worker.library.template import (
     COMMON,
     base_job_template,
@@ -145,7 +144,7 @@ def suits(value: object, schema: Mapping[str, Any]) -> bool:
     """Whether a value is what a variable of a form allows. Of blocks only Prefect knows."""
     if "allOf" in schema or value in (None, "") or "{{" in str(value):
         return True
-    return bool(jsonschema.Draft202012Validator(dict(schema)).is_valid(value))
+    return not unsuitable(value, schema)
 
 
 def _set_default(new: Template, fresh: Template, recipe: Recipe, name: str, value: Any) -> None:  # noqa: ANN401

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from generic_worker.language.expressions import compile_text
 from generic_worker.language.job_script import shell_names
 from generic_worker.language.recipe_texts import scripts, templates
+from generic_worker.library.schemas import unsuitable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -75,7 +76,7 @@ def _never_an_option(schema: Mapping[str, Any]) -> bool:
 
 def _no_dash(schema: Mapping[str, Any]) -> bool:
     pattern = schema.get("pattern") or schema.get("items", {}).get("pattern")
-    return bool(pattern) and not re.search(pattern, "-x") and not re.search(pattern, "--x=y")
+    return bool(pattern) and all(unsuitable(word, {"pattern": pattern}) for word in ("-x", "--x=y"))
 
 
 def _no_end(recipe: Recipe) -> Iterator[tuple[Path, str]]:

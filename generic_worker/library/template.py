@@ -6,20 +6,16 @@ can hard-code it, set it from other variables, or mix both, as with any worker.
 
 from __future__ import annotations
 
-import re
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
-
-import jsonschema
 
 from generic_worker.commands.masking import mask_named
 from generic_worker.errors import VariableError
 from generic_worker.language.environment import LABEL_PATTERN, NAME_PATTERN
-from generic_worker.language.patterns import SlowPatternError, search, time_limit
+from generic_worker.language.patterns import time_limit
+from generic_worker.library.schemas import SECONDS, unsuitable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from generic_worker.language.recipe import Recipe
     from generic_worker.library.loading import Loaded
 
@@ -55,32 +51,8 @@ _DOTTED = {r"^(env|labels)\.": {"type": ["string", "null"]}}
 """Prefect takes `env.NAME` for an entry of `env`; the form refuses every other name that it does not know."""
 
 
-_SECONDS = 0.05
-"""Seconds for a look at a value that a deployment has given: nothing else happens meanwhile."""
 _LONGEST = 300
 """Characters of what is wrong with a value that a message shows."""
-_END_RE = re.compile(r"(\\.|\[\^?\]?(?:\\.|[^\]\\])*\])|\$", re.DOTALL)
-"""What ends a pattern, as JSON Schema has it; not one in a set of characters, and not an escaped one."""
-
-
-def _pattern(
-    validator: Any,  # noqa: ANN401 - jsonschema's
-    pattern: str,
-    value: object,
-    _: object,
-) -> Iterator[jsonschema.ValidationError]:
-    """Hold a text to a pattern whose `$` is the very end: Python's own lets a line break follow it."""
-    whole = _END_RE.sub(lambda found: found[1] or r"\Z", pattern)
-    try:
-        with time_limit(_SECONDS):
-            found = not validator.is_type(value, "string") or search(whole, str(value), by_line=False)
-    except SlowPatternError:
-        found = None
-    if not found:
-        yield jsonschema.ValidationError(f"{value!r} does not match {pattern!r}")
-
-
-_Validator = jsonschema.validators.extend(jsonschema.Draft202012Validator, {"pattern": _pattern})  # type: ignore[no-untyped-call]
 
 
 def base_job_template(loaded: Loaded, *, name_only: bool = False) -> dict[str, Any]:
@@ -136,15 +108,16 @@ def checked_variables(recipe: Recipe, values: dict[str, Any]) -> dict[str, Any]:
         VariableError: A value is missing, or is not what the variable's schema allows.
     """
     complete: dict[str, Any] = {}
-    for name, schema in recipe.variables.items():
-        value = values.get(name)
-        value = schema.get("default") if value is None else value
-        if value in (None, ""):
-            if name in recipe.required:
-                raise VariableError(f"{recipe.name}: the variable {name} is required and has no value.")
-        elif "block" not in schema:
-            refuse_unsuitable(recipe, name, value, schema)
-        complete[name] = value
+    with time_limit(SECONDS):  # together
+        for name, schema in recipe.variables.items():
+            value = values.get(name)
+            value = schema.get("default") if value is None else value
+            if value in (None, ""):
+                if name in recipe.required:
+                    raise VariableError(f"{recipe.name}: the variable {name} is required and has no value.")
+            elif "block" not in schema:
+                refuse_unsuitable(recipe, name, value, schema)
+            complete[name] = value
     for name in sorted(set(values) - set(recipe.variables))[:1]:
         raise no_such_variable(recipe, name)
     return complete
@@ -156,18 +129,10 @@ def refuse_unsuitable(recipe: Recipe, name: str, value: Any, schema: dict[str, A
     Raises:
         VariableError: It is not.
     """
-    try:
-        jsonschema.validate(value, schema, _Validator)
-    except jsonschema.ValidationError as error:
-        said = mask_named(error.message, {name: value})
+    if wrong := unsuitable(value, schema):
+        said = mask_named(wrong, {name: value})
         why = "" if name in recipe.passwords else f": {said if len(said) <= _LONGEST else said[:_LONGEST] + '...'}"
-        raise VariableError(f"{recipe.name}: the variable {name} has a value that does not suit it{why}.") from None
-
-
-def takes(form: dict[str, Any], name: str) -> bool:
-    """Whether a form takes a value of a name for which it has no field, such as `env.NAME`."""
-    patterns = form.get("patternProperties", {})
-    return bool(form.get("additionalProperties", True)) or any(re.search(pattern, name) for pattern in patterns)
+        raise VariableError(f"{recipe.name}: the variable {name} has a value that does not suit it{why}.")
 
 
 def no_such_variable(recipe: Recipe, name: str) -> VariableError:

@@ -11,6 +11,7 @@ import jsonschema
 from pydantic import ValidationError
 
 from generic_worker.language.recipe import LANGUAGE_VERSION, Recipe
+from generic_worker.library.schemas import NOT_HELD, unsuitable
 from generic_worker.syntax.source import closest
 
 if TYPE_CHECKING:
@@ -101,15 +102,25 @@ def schema_problems(recipe: Recipe) -> Iterator[tuple[Path, str]]:
             if not isinstance(schema["block"], str) or extra:
                 yield path, "A block variable has the keys block (a block type's slug), title, description and default."
             continue
-        validator = jsonschema.Draft202012Validator
+        validator, wrong = jsonschema.Draft202012Validator, ""
         try:
             validator.check_schema(schema, format_checker=validator.FORMAT_CHECKER)
             if schema.get("default") is not None and "$ref" not in str(schema):
-                jsonschema.validate(schema["default"], schema, validator)
+                wrong = unsuitable(schema["default"], schema)
         except jsonschema.SchemaError as error:
             yield (*path, *error.absolute_path), _not_json_schema(error)
-        except jsonschema.ValidationError as error:
-            yield (*path, "default"), f"The default does not suit the schema: {error.message}."
+        if wrong:
+            yield (*path, "default"), f"The default does not suit the schema: {wrong}."
+        if NOT_HELD in _keys(schema):
+            yield path, f"{NOT_HELD} is not known here. Write additionalProperties."
+
+
+def _keys(value: object) -> Iterator[str]:
+    """All keys that there are in a structure."""
+    if isinstance(value, dict):
+        yield from value
+    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _keys(item)
 
 
 def _not_json_schema(error: jsonschema.SchemaError) -> str:

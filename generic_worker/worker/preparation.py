@@ -18,7 +18,8 @@ from typing_extensions import ParamSpec
 from generic_worker import bundles
 from generic_worker.bundles.directory import discard, left_behind
 from generic_worker.errors import PoolError, VariableError
-from generic_worker.library.template import no_such_variable, refuse_unsuitable, takes
+from generic_worker.library.schemas import takes
+from generic_worker.library.template import no_such_variable, refuse_unsuitable
 from generic_worker.worker.configuration import GenericWorkerJobConfiguration
 from generic_worker.worker.queries import runs_by_id
 

@@ -1,5 +1,7 @@
 """Patterns find what they find in `re`, within a time limit."""
 
+import time
+
 import pytest
 
 from generic_worker.language import patterns
@@ -39,3 +41,11 @@ def test_all_patterns_in_a_context_have_one_time_limit():
         with pytest.raises(SlowPatternError):
             list(matches("a", "a"))
     assert search("a", "a")
+
+
+def test_what_is_done_between_matches_is_not_counted():
+    with time_limit(0.05):
+        until = time.process_time() + 0.1
+        while time.process_time() < until:
+            pass
+        assert len(list(matches("a", "aaa"))) == 3

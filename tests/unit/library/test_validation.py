@@ -151,6 +151,10 @@ def test_what_cannot_be_mended_is_told_all_the_same() -> None:
         ({"type": "string", "default": None}, []),
         ({"enum": ["a"], "default": "b"}, [("default", "The default does not suit the schema: 'b' is not one of "
                                             "['a'].")]),
+        ({"pattern": "^(?:a|aa)+$", "default": 80 * "a" + "!"},
+         [("default", "The default does not suit the schema: the pattern '^(?:a|aa)+$' takes too long for it.")]),
+        ({"items": {"unevaluatedProperties": False}},
+         [("", "unevaluatedProperties is not known here. Write additionalProperties.")]),
         ({"pattern": "("}, [("pattern", "Not a regular expression: '('.")]),
         ({"type": "str"}, [("type", "Not JSON Schema: 'str' is not valid under any of the given schemas. Did you mean "
                             "'string'?")]),
