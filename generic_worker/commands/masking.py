@@ -36,7 +36,8 @@ _PART_RES = (
     re.compile(r"^[^:\s/]+:(?!//)(\S+)$"),
 )
 """What is secret by itself in a value that is: the password of an address, or of `user:password`; a header's token."""
-_ASSIGNED_RE = re.compile(r"([\w.-]+)=([^\s'\"]+)")
+_WORD_RE = re.compile(r"[^\s'\"]+")
+_ASSIGNED_RE = re.compile(r"(?<![\w.-])([\w.-]+)=(?=.)", re.DOTALL)
 _SHOWN = "********"
 _WORD = 200
 """Characters, at most, of what an infrastructure says of thousands of jobs in the same words again and again."""
@@ -67,9 +68,10 @@ def mask_named(text: str, values: Mapping[str, Any]) -> str:
     given = {name: value if isinstance(value, dict) else {name: value} for name, value in values.items()}
 
     def shown(found: re.Match[str]) -> str:
-        return f"{found[1]}={_SHOWN if is_secret_name(found[1]) else _ASSIGNED_RE.sub(shown, found[2])}"
+        secret = next((one for one in _ASSIGNED_RE.finditer(found[0]) if is_secret_name(one[1])), None)
+        return found[0] if secret is None else f"{found[0][: secret.end()]}{_SHOWN}"
 
-    return _ASSIGNED_RE.sub(shown, mask(text, given))
+    return _WORD_RE.sub(shown, mask(text, given))
 
 
 def hiding(*values: Mapping[str, Any]) -> Callable[[str], str]:

@@ -35,10 +35,10 @@ _HARMLESS_WORDS = frozenset({
     "location", "name", "namespace", "organization", "path", "port", "profile", "project", "region", "role", "tenant",
     "type", "uri", "url", "user", "username", "version", "zone",
 })  # fmt: skip
-SECRET_URL_RE = re.compile(r"://[^/@\s]*:([^/@\s]+)@")
-"""A password in an address."""
-_TOKEN_RE = re.compile(r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*")
-"""A JSON web token."""
+SECRET_URL_RE = re.compile(r"://[^:/@\s]*:([^/@\s]+)@")
+"""A password in an address. A user's name has no colon there, so each character is looked at once."""
+_TOKEN_RE = re.compile(r"(?<![\w-])(?=[\w-]+\.[\w-]{8,}\.)(?:[\w-]*-)?eyJ[\w-]{8,}\.")
+"""A JSON web token, looked for once from where each word begins."""
 SHORTEST_SECRET = 8
 """Characters. What is shorter keeps nothing safe, and is in too many words."""
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
+import signal
 
 import pytest
 from sample_recipe import recipe, values
 
 from generic_worker.commands.masking import mask, mask_named, masked_status
+from generic_worker.commands.secret_values import secrets
 from generic_worker.job import JobState, JobStatus
 
 
@@ -49,6 +51,7 @@ def test_secrets_are_masked_in_every_form_in_which_programs_print_them() -> None
         ),
         ("PREFECT_CLIENT_CUSTOM_HEADERS", '{"Authorization": "Bearer s3cret-bearer"}', "s3cret-bearer"),
         ("DSN", "host=db user=me password=s3cret-pass", "s3cret-pass"),
+        ("DSN", "postgres://me:s3cret:pass@db", "s3cret:pass"),
         ("STORAGE_CONNECTION", "AccountName=me;AccountKey=s3cret/pass==;Suffix=x", "s3cret/pass=="),
         (
             "TICKET",
@@ -102,4 +105,25 @@ def test_what_is_said_of_a_value_shows_no_secret_in_it() -> None:
     assert mask_named(said, {"options": ["--env=DB_PASSWORD=hunter2x"]}) == (
         "['--env=DB_PASSWORD=********', '--name=x'] is too long"
     )
+    said = "A=1,B=2,TOKEN=x=y z PASSWORD= TOKEN='z' ==KEY=-"
+    assert mask_named(said, {}) == "A=1,B=2,TOKEN=******** z PASSWORD= TOKEN='z' ==KEY=********"
     assert mask_named("'hunter2x' is not a number", {"api_token": "hunter2x"}) == "'********' is not a number"
+
+
+@pytest.mark.parametrize(
+    "piece", [":", "a", "a=", "eyJ-", "aaaaaaaa.", "key", " key=", "://a:", "token ", "...", "Aa", "{", "\\", "'", " "]
+)
+def test_a_text_is_looked_through_once_however_long_it_is(piece: str) -> None:
+    def late(*_: object) -> None:
+        raise AssertionError("It takes more than its length")
+
+    text = f"://{200_000 // len(piece) * piece}"
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(20)  # seconds, and minutes where each character is looked at from each other
+    try:
+        assert secrets({"env": {"PLAIN": text, "A_KEY": text}}) == {text: "env.A_KEY"}
+        assert mask(f"it says {text}", {"env": {"A_KEY": text}}) == "it says ********"
+        assert mask_named(f"{text} is too long", {}).endswith("long")
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)

@@ -82,3 +82,19 @@ def test_a_path_is_no_secret_where_the_name_says_that_it_is_one() -> None:
     env = {"TLS_KEY_FILE": "/etc/tls/app.key", "SSH_AUTH_SOCK": "/tmp/agent.1", "API_KEY": "/looks/like/a/path"}
 
     assert secrets({"env": env}) == {"/looks/like/a/path": "env.API_KEY"}
+
+
+@pytest.mark.parametrize(
+    ("text", "secret"),
+    [
+        ("https://me:pass:word@host", True),
+        ("https://host:80/a@b", False),
+        ("is eyJhbGciOiJ9.eyJzdWIiOiJ9.c2ln.", True),
+        ("session-eyJhbGciOiJ9.eyJzdWIiOiJ9.c2ln", True),
+        ("before.eyJhbGciOiJ9.eyJzdWIiOiJ9.", True),
+        ("meyJhbGciOiJ9.eyJzdWIiOiJ9.c2ln", False),
+        ("eyJhbGciOiJ9.eyJzdWIiOiJ9", False),
+    ],
+)
+def test_what_looks_like_a_secret_is_one(text: str, secret: object) -> None:
+    assert bool(secrets({"env": {"PLAIN": text}})) is secret
