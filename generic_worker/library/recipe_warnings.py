@@ -24,7 +24,7 @@ _FROM_OUTSIDE = frozenset({"job_name", "flow_run_name", "flow_name", "deployment
 def warnings(source: Source, recipe: Recipe) -> list[Problem]:
     """What is probably not meant in a recipe that can be used, each with its place."""
     found = [*_unused_variables(recipe), *_option_like(recipe), *_shell_in_words(recipe), *_missing_find(recipe)]
-    found += _no_end(recipe)
+    found += [*_no_end(recipe), *_never_shown(recipe)]
     return sorted(source.problem(path, message) for path, message in found)
 
 
@@ -92,4 +92,17 @@ def _missing_find(recipe: Recipe) -> Iterator[tuple[Path, str]]:
         yield (
             ("submit",),
             "Without find, a job whose submission did not end well may be lost. Add find if the key can be looked up.",
+        )
+
+
+def _never_shown(recipe: Recipe) -> Iterator[tuple[Path, str]]:
+    """Whether a job that only a pid names is never proven to be the run's own, so that nothing is done about it."""
+    keys = {"key", "id"} if recipe.submit.output.id_ else {"key"}
+    if recipe.find is None and all(keys.isdisjoint(status.output.field_names) for status in recipe.statuses):
+        yield (
+            ("status",),
+            (
+                "Nothing shows a job under its own key: a worker that was restarted neither cancels it nor cleans up "
+                "after it. Add find, or the field key to this output."
+            ),
         )

@@ -9,6 +9,10 @@ from generic_worker.library.checks import parse
 from generic_worker.library.recipe_warnings import warnings
 from generic_worker.syntax.yaml_text import read_text
 
+WITHOUT_FIND = (
+    "5:1: submit: Without find, a job whose submission did not end well may be lost. Add find if the key can be looked "
+    "up."
+)
 LOGS = "logs:\n  run: |\n    # more and queue\n    true\n"
 
 
@@ -24,8 +28,12 @@ def test_a_good_recipe_has_no_warnings() -> None:
 @pytest.mark.parametrize(
     ("changed", "expected"),
     [
-        ({"find": ""}, ["5:1: submit: Without find, a job whose submission did not end well may be lost. "
-                        "Add find if the key can be looked up."]),
+        ({"find": ""}, [WITHOUT_FIND,
+                        "7:1: status: Nothing shows a job under its own key: a worker that was restarted neither "
+                        "cancels it nor cleans up after it. Add find, or the field key to this output."]),
+        ({"find": "", "status": "status: {run: [list], output: {columns: [id, key, state]}}"}, [WITHOUT_FIND]),
+        ({"find": "", "submit": "submit: {run: [launch, '${queue}', '${more | json}'], output: {id: '${job_key}'}}"},
+         [WITHOUT_FIND]),
         ({"states": "states: {running: [R]}", "other": "policy: {absent: ended}"},
          ["9:1: states: No word says that a job has succeeded. A job that is gone has ended, and how, only its flow "
           "run says."]),
