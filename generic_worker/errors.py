@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
+def visible(text: str) -> str:
+    """A text without what a terminal would obey: names, reasons and recipes are other people's."""
+    return "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in text)
+
+
 class GenericWorkerError(Exception):
     """Base of all errors of this package; its text is meant for people."""
 
@@ -46,7 +51,7 @@ class Problem:
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
-        return f"{place}: {self.key}: {self.message}" if self.key else f"{place}: {self.message}"
+        return visible(f"{place}: {self.key}: {self.message}" if self.key else f"{place}: {self.message}")
 
 
 class RecipeError(GenericWorkerError):

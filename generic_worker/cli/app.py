@@ -18,7 +18,7 @@ from cyclopts import App, Parameter
 
 from generic_worker import __version__
 from generic_worker.cli import new_pack, reports
-from generic_worker.errors import GenericWorkerError, RecipeError
+from generic_worker.errors import GenericWorkerError, RecipeError, visible
 from generic_worker.jobs.preflight import missing_programs
 from generic_worker.language.json_schema import language_schema
 from generic_worker.library import examples
@@ -52,7 +52,7 @@ class CallError(GenericWorkerError):
 
 def say(message: str) -> None:
     """Print a message for people, beside the results."""
-    print(message, file=sys.stderr)  # noqa: T201
+    print(visible(message), file=sys.stderr)  # noqa: T201
 
 
 def print_text(result: str) -> None:

@@ -23,7 +23,7 @@ from rich.table import Table
 from rich.text import Text
 
 from generic_worker.commands.runner import CommandRunner
-from generic_worker.errors import GenericWorkerError
+from generic_worker.errors import GenericWorkerError, visible
 from generic_worker.job import Job, JobReference, JobState
 from generic_worker.jobs.driver import Driver
 from generic_worker.worker.configuration import GenericWorkerJobConfiguration
@@ -233,13 +233,13 @@ def _print(jobs: Jobs, *, as_json: bool) -> int:
         console = Console(highlight=False)
         console.print(_table(jobs, width=console.width))
         for trouble in jobs.troubles:
-            console.print(Text(_visible(trouble)), soft_wrap=True)
+            console.print(Text(visible(trouble)), soft_wrap=True)
     return 1 if jobs.troubles else 0
 
 
 def _table(jobs: Jobs, silent: str = "", *, width: int) -> Table:
     """The rows, and below them how many there are, or why there are no newer ones. No id of a job is broken."""
-    caption = Text(_visible(silent) or f"{len(jobs.rows)} active flow runs")
+    caption = Text(visible(silent) or f"{len(jobs.rows)} active flow runs")
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, caption=caption)
     longest = max((len(row.job) for row in jobs.rows), default=0)
     if width < _BESIDE_ID + longest:
@@ -256,7 +256,7 @@ def _table(jobs: Jobs, silent: str = "", *, width: int) -> Table:
             row.reason,
             _clock(row.answered),
         )
-        table.add_row(*(Text(_visible(cell)) for cell in cells))
+        table.add_row(*(Text(visible(cell)) for cell in cells))
     return table
 
 
@@ -267,13 +267,8 @@ def _narrow_table(table: Table, jobs: Jobs, width: int) -> Table:
     for row in jobs.rows:
         run = f"{row.flow_run}\n{row.flow_run_state} {_age(row.since)}"
         job = [row.job, ": ".join(filter(None, [row.state, row.reason])), f"answered {_clock(row.answered)}"]
-        table.add_row(Text(_visible(run)), Text(_visible("\n".join(filter(None, job)))))
+        table.add_row(Text(visible(run)), Text(visible("\n".join(filter(None, job)))))
     return table
-
-
-def _visible(text: str) -> str:
-    """A text without what a terminal would obey: names and reasons are other people's."""
-    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
 
 
 def _age(since: datetime | None) -> str:

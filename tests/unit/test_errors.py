@@ -11,6 +11,7 @@ from generic_worker.errors import GenericWorkerError, Problem, RecipeError, Subm
         (Problem("mine.yaml", 3, 7, "submit.run", "Write a list."), "mine.yaml:3:7: submit.run: Write a list."),
         (Problem("mine.yaml", 1, 1, "", "The recipe is empty."), "mine.yaml:1:1: The recipe is empty."),
         (Problem("the template", 0, 0, "name", "Missing."), "the template: name: Missing."),
+        (Problem("x", 0, 0, "a\x1b[2J", "No:\n\t\x07\u202e é."), "x: a\\x1b[2J: No:\n\t\\x07\\u202e é."),
     ],
 )
 def test_a_problem_says_where_it_is_as_far_as_that_is_known(problem, text):
