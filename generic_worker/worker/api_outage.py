@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
-"""Seconds between two tries, at first and at most."""
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 45.0
+"""Seconds between two tries, at first and at most: less than a minute, in which all is to go on after an outage."""
 _SHOWN = 200
 """Characters of an error that a warning shows."""
 

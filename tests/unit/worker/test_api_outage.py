@@ -86,7 +86,7 @@ def test_the_pauses_grow_up_to_a_minute(monkeypatch):
     monkeypatch.setattr(api_outage.asyncio, "sleep", sleep)
     asyncio.run(outlast(ApiOutage("polling", LOG, ""), *[status(503)] * 9))
 
-    assert slept == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+    assert slept == [1, 2, 4, 8, 16, 32, 45, 45, 45]
 
 
 def test_a_page_of_html_is_shown_in_one_short_line(caplog):
