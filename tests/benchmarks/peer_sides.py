@@ -69,7 +69,8 @@ class Side:
 
     def submitted(self) -> bool:
         # not by their names: among so many flow runs, two are called the same now and then
-        return self.worker.log.read_text(errors="replace").count("submitted to infrastructure") == len(self.runs)
+        log = self.worker.log.read_text(errors="replace")
+        return log.count("submitted to infrastructure") + log.count("Submitted as") == len(self.runs)
 
     def usage(self) -> Usage:
         return Usage(time.monotonic(), sum(cpu(self.worker.pid)), Counter(self._calls.read_text().splitlines()))
