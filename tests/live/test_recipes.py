@@ -57,7 +57,7 @@ class Backend:
         waiting: Further ones for a job that waits in the queue.
         unknown: An id that no job has.
         kill: The command that kills a job from outside; where it is empty, the test kills its process.
-        limit: Further ones for a job that is soon over a time limit of the scheduler's own.
+        limit: Further ones for a job that is soon over a limit of the scheduler's own, of its time or its memory.
         down: Environment of a client that does not reach its service; where it is empty, the service is stopped.
         terminates: Whether cancelling begins with a SIGTERM.
         forgets: Whether the last step of cancelling removes the job, so that its end may not be seen.
@@ -103,9 +103,10 @@ BACKENDS = {
         "dockerd",
         {"image": "hostfs", "network": "host", "volumes": [*HOST_FOLDERS, "{tmp}:{tmp}"], "image_pull_policy": "never"},
         unknown=64 * "0",
+        limit={"memory": "100m"},
         kill=("docker", "kill", "{id}"),
     ),
-    "systemd": Backend("systemd-user", unknown="pf-unknown.service"),
+    "systemd": Backend("systemd-user", limit={"time_limit": "3"}, unknown="pf-unknown.service"),
     "podman": Backend(
         "podman",
         {
@@ -399,7 +400,8 @@ def test_a_job_that_ignores_sigterm_is_ended(site):
 
 @on(name for name, backend in BACKENDS.items() if backend.limit)
 def test_a_job_over_its_schedulers_own_limit_has_failed_and_leaves_nothing(site):
-    job = site.straying("sleep 300", **site.backend.limit)
+    greedy = 'import time; taken = b"x" * 2**29; time.sleep(300)'
+    job = site.straying(f"{PYTHON} -c '{greedy}'", **site.backend.limit)
     status = asyncio.run(site.follow(job, 4 * SOON))
 
     assert status.state is JobState.FAILED, status
