@@ -15,6 +15,7 @@ import contextlib
 import json
 import os
 import re
+import select
 import signal
 import socket
 import ssl
@@ -27,7 +28,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @dataclass(frozen=True)
@@ -48,11 +52,16 @@ class Request:
 
 @dataclass(frozen=True)
 class Response:
-    """One answer. A body that is not text becomes JSON."""
+    """One answer. A body that is not text becomes JSON.
+
+    Attributes:
+        news: In place of a body: asked ten times a second for what is to be sent now, until the client is gone.
+    """
 
     status: int = 200
     body: Any = None
     headers: dict[str, str] = field(default_factory=dict)
+    news: Callable[[], str] | None = None
 
     @property
     def content(self) -> bytes:
@@ -279,6 +288,15 @@ class Service:
         )
 
 
+def _tell(handler: BaseHTTPRequestHandler, service: Service, news: Callable[[], str]) -> None:
+    """Send news in chunks until the client has gone: it says nothing else."""
+    while not select.select([handler.connection], [], [], 0.1)[0]:
+        with service.lock:
+            piece = news().encode()
+        if piece:
+            handler.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
+
+
 def serve(service: Service, port: int, certificate: str = "") -> None:
     """Answer on loopback until the process is ended. With a certificate (a PEM file with its key) over https."""
 
@@ -308,11 +326,15 @@ def serve(service: Service, port: int, certificate: str = "") -> None:
 
         def _send(self, response: Response) -> None:
             self.send_response(response.status)
-            headers = {"content-type": "application/json; charset=utf-8", **response.headers}
-            for name, value in {**headers, "content-length": str(len(response.content))}.items():
-                self.send_header(name, value)
+            length = {"transfer-encoding": "chunked"} if response.news else {"content-length": len(response.content)}
+            headers = {"content-type": "application/json; charset=utf-8", **response.headers, **length}
+            for name, value in headers.items():
+                self.send_header(name, str(value))
             self.end_headers()
-            if self.command != "HEAD":
+            if response.news:
+                self.close_connection = True
+                _tell(self, service, response.news)
+            elif self.command != "HEAD":
                 self.wfile.write(response.content)
 
         do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = do_PATCH = _do  # noqa: N815

@@ -8,6 +8,7 @@ A manifest is held to the published schema of Kubernetes, and refused as a real 
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 import uuid
@@ -52,7 +53,7 @@ class Pod(Run):
         env = environment | {name: _expanded(value, environment | given) for name, value in given.items()}
         args = [_expanded(word, env) for word in flow.get("command", []) + flow["args"]]
         self.image, self.spec, self.job = flow["image"], template["spec"], job
-        self.deleted, self.condition, self.made = "", None, moment()
+        self.deleted, self.condition, self.made, self.finished = "", None, moment(), ""
         self.name = f"{job['metadata']['name'][:57]}-{uuid.uuid4().hex[:5]}"
         labels = {**template["metadata"]["labels"], "job-name": job["metadata"]["name"]}
         self.metadata = {"name": self.name, "namespace": job["metadata"]["namespace"], "labels": labels}
@@ -79,7 +80,8 @@ class Pod(Run):
         phase, state, conditions = "Running", {"running": {"startedAt": self.made}}, []
         if self.ended:
             code = self.code or 0
-            ended = {"exitCode": code, "reason": "Error" if code else "Completed", "finishedAt": moment()}
+            self.finished = self.finished or moment()
+            ended = {"exitCode": code, "reason": "Error" if code else "Completed", "finishedAt": self.finished}
             phase, state = "Failed" if code else "Succeeded", {"terminated": ended}
         elif self.image == "unschedulable":
             said = "0/1 nodes are available: 1 Insufficient cpu."
@@ -169,7 +171,7 @@ class Kubernetes(Service):
             "/apis": {"kind": "APIGroupList", "apiVersion": "v1", "groups": groups},
             "/openapi/v3": {"paths": {at[1:]: {"serverRelativeURL": f"/openapi/v3{at}"} for at in GROUPS.values()}},
         }
-        verbs = ["create", "delete", "get", "list", "patch"]
+        verbs = ["create", "delete", "get", "list", "patch", "watch"]
         for group, root in GROUPS.items():
             kinds = [
                 {"name": name, "singularName": kind.lower(), "namespaced": True, "kind": kind, "verbs": verbs}
@@ -199,13 +201,38 @@ class Kubernetes(Service):
         if match["name"]:
             found = next((item for item in items if item["metadata"]["name"] == match["name"]), None)
             return Response(body=found) if found else self._unknown(match)
+        if request.query.get("watch"):
+            return self._watched(match["kind"], request)
+        items = self._selected(items, request)
+        group = next(group for group, kinds in KINDS.items() if match["kind"] in kinds)
+        kind = f"{KINDS[group][match['kind']]}List"
+        return Response(body={"kind": kind, "apiVersion": group, "metadata": {}, "items": items})
+
+    def _selected(self, items: list[dict[str, Any]], request: Request) -> list[dict[str, Any]]:
         for condition in request.query.get("labelSelector", "").split(","):
             name, _, value = condition.partition("=")
             kept = [item for item in items if not name or name in item["metadata"].get("labels", {})]
             items = [item for item in kept if not value or item["metadata"]["labels"][name] == value]
-        group = next(group for group, kinds in KINDS.items() if match["kind"] in kinds)
-        kind = f"{KINDS[group][match['kind']]}List"
-        return Response(body={"kind": kind, "apiVersion": group, "metadata": {}, "items": items})
+        return items
+
+    def _watched(self, kind: str, request: Request) -> Response:
+        """Tell what changes from now on."""
+        known: dict[str, dict[str, Any]] = {}
+
+        def news() -> str:
+            found = {item["metadata"]["name"]: item for item in self._selected(self._items(kind), request)}
+            told = [
+                {"type": "MODIFIED" if name in known else "ADDED", "object": item}
+                for name, item in found.items()
+                if known.get(name) != item
+            ]
+            told += [{"type": "DELETED", "object": item} for name, item in known.items() if name not in found]
+            known.clear()
+            known.update(found)
+            return "".join(f"{json.dumps(one)}\n" for one in told)
+
+        news()
+        return Response(news=news)
 
     def _items(self, kind: str) -> list[dict[str, Any]]:
         if kind == "pods":
