@@ -79,11 +79,11 @@ async def measure(name: str, folder: str) -> dict[str, tuple[list[float], float]
     given, recipe = site(name, folder), load(name).recipe
     silent = recipe.model_copy(update={"watch": None})
     drivers = {"with watch": Driver(recipe, Counting()), "without": Driver(silent, Counting())}
-    main = drivers["without"]
-    jobs = [a_job(main, given, folder, number) for number in range(JOBS)]
+    either = drivers["without"]
+    jobs = [a_job(either, given, folder, number) for number in range(JOBS)]
     try:
         async with Watcher(logging.getLogger("telling")) as watcher:
-            await asyncio.gather(*(main.submit(job) for job in jobs))
+            await asyncio.gather(*(either.submit(job) for job in jobs))
             before, begin = {how: driver.runner.count for how, driver in drivers.items()}, time.monotonic()
             tasks = {
                 how: [asyncio.create_task(known(watcher, job, driver)) for job in jobs]
@@ -100,7 +100,7 @@ async def measure(name: str, folder: str) -> dict[str, tuple[list[float], float]
                 for how, driver in drivers.items()
             }
     finally:
-        await asyncio.gather(*(main.cleanup(job) for job in jobs))
+        await asyncio.gather(*(either.cleanup(job) for job in jobs))
 
 
 async def known(watcher: Watcher, job: Job, driver: Driver) -> float:

@@ -94,7 +94,7 @@ class Asked(Driver):
 
 @pytest.fixture
 def events(timeless, monkeypatch):
-    monkeypatch.setattr(random, "uniform", lambda _low, high: high)  # when jobs are asked about is to be foreseen
+    monkeypatch.setattr(random, "uniform", lambda low, high: (low + high) / 2)  # so all can be foreseen
 
     def make(text: str = RECIPE) -> tuple[Asked, Feeds]:
         return Asked(load(text).recipe, timeless), Feeds(timeless, monkeypatch)
@@ -166,7 +166,7 @@ def test_only_a_line_that_cannot_be_read_is_about_all_jobs(tmp_path, simulated, 
                 feeds.says(text)
                 await asyncio.sleep(0.01)
                 answers.append([sum(name in ids for time, ids in driver.queries if time >= told) for name in "12"])
-                await asyncio.sleep(42)
+                await asyncio.sleep(40)
 
             assert answers == [[0, 1], [0, 0], [1, 1]]
 
@@ -224,8 +224,8 @@ def test_a_stream_that_ends_is_started_again_after_growing_pauses_and_meanwhile_
             pauses = [later - earlier for earlier, later in pairwise(feeds.started)]
 
             assert 10 <= len(pauses) <= 13
-            assert all(pause < 301 for pause in pauses)
-            assert pauses[0] < 1.1
+            assert all(pause <= 300 for pause in pauses)
+            assert pauses[0] <= 1
             assert pauses[-1] >= 200
             assert len(driver.since(clock.now() - 1190, 1)) > 100
             assert not watch.ended.done()

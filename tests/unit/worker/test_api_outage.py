@@ -75,7 +75,7 @@ def test_an_address_without_an_api_is_said_at_once_but_not_once_there_was_one():
     assert asyncio.run(outlast(right, "a", status(404), "b")) == ["a", "nothing", "b"]
 
 
-def test_the_pauses_grow_up_to_a_minute(monkeypatch):
+def test_the_pauses_grow_and_stay_under_a_minute(monkeypatch):
     monkeypatch.setattr(api_outage, "_FIRST_PAUSE", 1.0)
     monkeypatch.setattr(api_outage.random, "uniform", lambda _low, high: high)
     slept = []
