@@ -66,6 +66,7 @@ def test_a_silent_scheduler_changes_no_run_and_is_told_of_once(scheduler, make_p
         running = pool.run(command=scheduler.gated("late", 4))
         ending = pool.run(command=scheduler.gated("early", 5))
         until(lambda: pool.logs(ending).count("is ACTIVE.") and pool.logs(running).count("is ACTIVE."), 40)
+        pool.job(waiting)  # what follows is about runs whose submission is over
         states = {run: pool.read(run).state.id for run in (waiting, running, ending)}
         scheduler.faults("list.down=1 find.down=1")
         until(lambda: "scheduler unreachable" in pool.logs(waiting), 20)
