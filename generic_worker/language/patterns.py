@@ -61,12 +61,12 @@ class SlowPatternError(GenericWorkerError):
 
 
 @contextmanager
-def time_limit(seconds: float = _SECONDS) -> Iterator[None]:
-    """All matching in this context takes at most so many seconds of processor time, together.
+def time_limit(seconds: float | None = None) -> Iterator[None]:
+    """All matching in this context takes at most so many seconds of processor time, together; by default, an answer's.
 
     A limit around it holds as well.
     """
-    token = _limit.set(_Limit(seconds, _limit.get()))
+    token = _limit.set(_Limit(_SECONDS if seconds is None else seconds, _limit.get()))
     try:
         yield
     finally:
