@@ -151,7 +151,9 @@ class Safeguards(_Base):
         return now if now is not None and now.state is not None and now.state.is_scheduled() else None
 
     async def _get_scheduled_flow_runs(self) -> list[WorkerFlowRunResponse]:
-        """Poll for flow runs that are due soon by the API's clock, and note when."""
+        """Poll for flow runs that are due soon by the API's clock, and note when; for none while many wait already."""
+        if self._line.is_full:
+            return []
         polled, ahead = Moment(), self._api_clock.ahead()
         self._prefetch_seconds -= ahead
         try:

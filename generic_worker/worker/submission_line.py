@@ -18,6 +18,8 @@ _PLACES = 16
 """Flow runs that are submitted at once: as many as Prefect's client opens connections (`httpx.Limits` in its code)."""
 _LONGEST = 60.0
 """Seconds after which a submission gives its place away. One that waits for its infrastructure makes no calls."""
+_FULL = 150
+"""Flow runs in the line with which a poll brings little: its answer has 200, and those that wait are among them."""
 FRESH = 5.0
 """Seconds for which what a poll said of a flow run holds. After them it may have been cancelled or deleted."""
 
@@ -27,6 +29,12 @@ class SubmissionLine:
 
     def __init__(self) -> None:
         self._places = asyncio.Semaphore(_PLACES)
+        self._waiting = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether so many wait that none need be asked for."""
+        return self._waiting >= _FULL
 
     @contextlib.asynccontextmanager
     async def place(self) -> AsyncIterator[float]:
@@ -40,7 +48,11 @@ class SubmissionLine:
                 taken = False
                 self._places.release()
 
-        await self._places.acquire()
+        self._waiting += 1
+        try:
+            await self._places.acquire()
+        finally:
+            self._waiting -= 1
         taken = True
         leaving = loop.call_later(_LONGEST, leave)
         try:

@@ -83,3 +83,20 @@ def test_a_failure_inside_and_a_cancellation_in_the_line_leave_the_places_as_the
         return len(inside)
 
     assert asyncio.run(check()) == 2
+
+
+def test_the_line_is_full_while_many_wait(monkeypatch):
+    monkeypatch.setattr(submission_line, "_FULL", 3)
+
+    async def check():
+        line, inside, leave = SubmissionLine(), [], asyncio.Event()
+        tasks = [asyncio.create_task(stand(line, inside, leave)) for _ in range(19)]
+        await settled(lambda: len(inside) == 16)
+        full = line.is_full
+        tasks.pop().cancel()  # a run that does not wait any more
+        await settled(lambda: not line.is_full)
+        leave.set()
+        await asyncio.gather(*tasks)
+        return full, line.is_full
+
+    assert asyncio.run(check()) == (True, False)
