@@ -24,7 +24,8 @@ from prefect.utilities.engine import propose_state
 from generic_worker.errors import AttemptLostError
 from generic_worker.worker import flow_runs
 from generic_worker.worker.api_calls import FRESH, Moment, only_while
-from generic_worker.worker.claims import Claim, attempt_of, read_claims, write_claim
+from generic_worker.worker.claims import Claim, read_claims, write_claim
+from generic_worker.worker.histories import attempt_of, in_order, is_outdated
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -122,11 +123,15 @@ class Attempts:
         return attempt if attempt and await self.take_over(attempt, lambda claim: claim is None) else None
 
     async def present(self, flow_run_id: UUID) -> tuple[Attempt | None, list[State]]:
-        """The attempt that a flow run is in, whosever it is, without a number; and all the states of the run."""
+        """The attempt that a flow run is in, whosever it is, without a number; and all the run's states, in order."""
         looked = Moment()
         states = await flow_runs.patiently(lambda: self.client.read_flow_run_states(flow_run_id))
-        id_ = attempt_of(states)
-        return Attempt(flow_run_id, id_, -1, _last(states), looked) if id_ else None, states
+        flow_run = await flow_runs.read(self.client, flow_run_id)
+        if flow_run is None:
+            return None, []
+        history = in_order(states, flow_run.state)
+        id_ = attempt_of(history)
+        return Attempt(flow_run_id, id_, -1, history[-1], looked) if id_ else None, history
 
     async def take_over(self, attempt: Attempt, may_have: Callable[[Claim | None], bool]) -> bool:
         """Take an attempt over from a worker that is gone; it has a number then. Returns whether it is this worker's.
@@ -168,17 +173,22 @@ class Attempts:
         return attempt.state
 
     async def _look(self, attempt: Attempt) -> None:
-        looked, client = Moment(), self.client
-        states, there = await asyncio.gather(
-            client.read_flow_run_states(attempt.flow_run_id), read_claims(client, attempt.flow_run_id, attempt.id)
-        )
-        if not states:
+        looked, client, run = Moment(), self.client, attempt.flow_run_id
+        try:
+            flow_run, there = await asyncio.gather(client.read_flow_run(run), read_claims(client, run, attempt.id))
+        except ObjectNotFound:
             attempt.lost = True
-            raise AttemptLostError("the flow run was deleted before its job was submitted.")
-        attempt.lost = attempt_of(states) != attempt.id or not self._is_last(attempt, there)
-        if attempt.lost:
+            raise AttemptLostError("the flow run was deleted before its job was submitted.") from None
+        attempt.lost = not (self._is_last(attempt, there) and await self._is_in(flow_run, attempt))
+        if attempt.lost or flow_run.state is None:
             raise AttemptLostError("another worker has the flow run by now, or it was rescheduled.")
-        attempt.state, attempt.looked = _last(states), looked
+        attempt.state, attempt.looked = flow_run.state, looked
+
+    async def _is_in(self, flow_run: FlowRun, attempt: Attempt) -> bool:
+        """Whether a flow run is in an attempt. It is when it has not moved since; else its history tells."""
+        if flow_run.state_id in {attempt.id, attempt.state.id}:
+            return True
+        return attempt_of(in_order(await self.client.read_flow_run_states(flow_run.id), flow_run.state)) == attempt.id
 
     def _is_last(self, attempt: Attempt, there: list[Claim]) -> bool:
         return len(there) == attempt.number + 1 and (not there or there[-1].process == self.me.process)
@@ -215,8 +225,8 @@ class Attempts:
         flow_run = await client.read_flow_run(attempt.flow_run_id)
         if flow_run.state is None or not flow_runs.is_active(flow_run):
             return None
-        states = await client.read_flow_run_states(attempt.flow_run_id)
-        if flow_runs.is_outdated(key, states) or not await self._is_mine(attempt):
+        history = in_order(await client.read_flow_run_states(attempt.flow_run_id), flow_run.state)
+        if is_outdated(key, history) or not await self._is_mine(attempt):
             return None
         end: State = Cancelled(message=message) if flow_run.state.is_cancelling() else Crashed(message=message)
         with only_while(lambda: looked.age < FRESH):
@@ -271,13 +281,9 @@ class Attempts:
             if looked.age >= FRESH:
                 looked = Moment()
                 states = await self.client.read_flow_run_states(attempt.flow_run_id)
-                if attempt_of(states) != attempt.id:
+                if attempt_of(in_order(states)) != attempt.id:
                     raise AttemptLostError("the flow run was rescheduled, or deleted.")
             with only_while(lambda: looked.age < FRESH):
                 return await call()
 
         return await flow_runs.patiently(once)
-
-
-def _last(states: list[State]) -> State:
-    return max(states, key=lambda state: state.timestamp)

@@ -25,18 +25,16 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from itertools import count, pairwise, takewhile
+from itertools import count, takewhile
 from typing import TYPE_CHECKING
 
 import httpx
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from datetime import datetime
     from uuid import UUID
 
     from prefect.client.orchestration import PrefectClient
-    from prefect.client.schemas.objects import State
 
 _MOST = 10_000
 """Claims of one attempt that are read: each stands for a worker that was gone."""
@@ -55,21 +53,6 @@ class Claim:
     worker: str
     process: str
     written: datetime | None = None
-
-
-def attempt_of(states: Iterable[State]) -> UUID | None:
-    """The attempt that a flow run is in, or was in last: the id of the Pending state with which it began.
-
-    Args:
-        states: All the states that it has been in.
-    """
-    history = sorted(states, key=lambda state: state.timestamp)
-    begun = [state for was, state in pairwise([None, *history]) if state and state.is_pending() and not _pending(was)]
-    return begun[-1].id if begun else None
-
-
-def _pending(state: State | None) -> bool:
-    return state is not None and state.is_pending()
 
 
 async def write_claim(client: PrefectClient, flow_run_id: UUID, attempt: UUID, number: int, claim: Claim) -> bool:

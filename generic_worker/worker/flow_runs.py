@@ -6,7 +6,6 @@ A passing failure of the API is waited out: it never decides what becomes of a r
 from __future__ import annotations
 
 import sys
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx
@@ -16,9 +15,10 @@ from tenacity import AsyncRetrying, RetryCallState, wait_random_exponential
 
 from generic_worker.errors import GenericWorkerError
 from generic_worker.worker.api_calls import OutdatedCallError
+from generic_worker.worker.histories import short
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable
     from uuid import UUID
 
     from prefect.client.orchestration import PrefectClient
@@ -122,26 +122,7 @@ def owner(flow_run: FlowRun) -> str | None:
 def job_key(flow_run: FlowRun) -> str:
     """A job's identity: the flow run, and the state from which it was picked up, so that each attempt has its own."""
     attempt = flow_run.state_id or (flow_run.state.id if flow_run.state else None)
-    return f"pf-{flow_run.id.hex}-{_attempt(attempt) if attempt else '0'}"
-
-
-def _attempt(state_id: UUID) -> str:
-    return state_id.hex[-6:]
-
-
-def is_outdated(key: str, states: Iterable[State]) -> bool:
-    """Whether a flow run was picked up again since its job of that key: it was suspended, retried or handed back.
-
-    Args:
-        key: The job's key.
-        states: The states that the flow run has been in. A flow that retries by itself is scheduled too, but is not
-            picked up again.
-    """
-    history = sorted(states, key=lambda state: state.timestamp)
-    own = next((at for at, state in enumerate(history) if key.endswith(f"-{_attempt(state.id)}")), len(history))
-    later = history[own:]
-    picked_up = sum(was.is_scheduled() and became.is_pending() for was, became in pairwise(later))
-    return picked_up > (1 if later and later[0].is_scheduled() else 0)
+    return f"pf-{flow_run.id.hex}-{short(attempt) if attempt else '0'}"
 
 
 async def save_pid(client: PrefectClient, flow_run_id: UUID, pid: str) -> bool:

@@ -21,6 +21,7 @@ from generic_worker.job import CLEANED, JobReference
 from generic_worker.worker import flow_runs
 from generic_worker.worker.api_calls import Moment
 from generic_worker.worker.assignments import Assignment
+from generic_worker.worker.histories import is_outdated
 from generic_worker.worker.interrupted import InterruptedSubmissions
 from generic_worker.worker.queries import runs_of_pool
 
@@ -127,7 +128,7 @@ class Recovery:
 
     async def _claim(self, run: FlowRun, online: set[str]) -> tuple[Attempt, Assignment | None] | None:
         """Take an active run over. Returns the attempt, and what its pid says of its job, if it has one."""
-        attempt, states = await self._attempts.present(run.id)
+        attempt, history = await self._attempts.present(run.id)
         if attempt is None or not _is_active(run, attempt.state):
             return None
         state, attempt = attempt.state, self._undecided.get(attempt.id, attempt)
@@ -136,7 +137,7 @@ class Recovery:
         if now is None:
             return None
         assignment, reference = None, JobReference.parse(now.infrastructure_pid or "")
-        if now.infrastructure_pid and (reference is None or not flow_runs.is_outdated(reference.key, states)):
+        if now.infrastructure_pid and (reference is None or not is_outdated(reference.key, history)):
             assignment = await self._assignment(now, attempt)
             if assignment is None:
                 return None

@@ -10,6 +10,7 @@ from prefect.utilities.engine import propose_state
 
 from generic_worker.worker import flow_runs
 from generic_worker.worker.api_calls import FRESH, Moment, only_while
+from generic_worker.worker.histories import in_order, is_outdated
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
@@ -43,7 +44,8 @@ async def resubmit(attempts: Attempts, attempt: Attempt, key: str, policy: Resub
         return None
     states = await flow_runs.patiently(lambda: client.read_flow_run_states(flow_run.id))
     tries = sum(state.name == RESUBMITTED for state in states)
-    if tries >= policy.times or flow_runs.is_outdated(key, states) or not await attempts.is_mine(attempt):
+    outdated = is_outdated(key, in_order(states, flow_run.state))
+    if tries >= policy.times or outdated or not await attempts.is_mine(attempt):
         return None
 
     async def propose(now: State, state: State) -> State | None:

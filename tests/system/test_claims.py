@@ -1,6 +1,7 @@
 """Of all workers that want a flow run one has it: on a real server, with writers that are late, repeated, and many."""
 
 import asyncio
+import sqlite3
 from types import SimpleNamespace
 from uuid import uuid4
 
@@ -9,15 +10,16 @@ from fault_proxy import Fault
 from prefect.client.orchestration import get_client
 from prefect.exceptions import Abort
 from prefect.settings import PREFECT_API_URL, temporary_settings
-from prefect.states import Completed, Crashed, Pending, Running, Scheduled, Submitting
+from prefect.states import Cancelled, Completed, Crashed, Pending, Running, Scheduled, Submitting
 
 from generic_worker.errors import AttemptLostError
 from generic_worker.worker import api_calls
 from generic_worker.worker.api_calls import ApiClock, Moment, look_after_calls
 from generic_worker.worker.attempts import Attempts
-from generic_worker.worker.claims import Claim, attempt_of, read_claims, write_claim
+from generic_worker.worker.claims import Claim, read_claims, write_claim
 
 WRITERS = 24
+LATER = "2999-01-01 00:00:00.000000"
 
 
 @pytest.fixture
@@ -192,9 +194,43 @@ def test_a_call_that_is_repeated_too_late_is_not_made_again(run, api_proxy, monk
     assert [call.status for call in api_proxy.calls if call.path.endswith("/set_state")] == [503]
 
 
-def test_an_attempt_begins_with_a_pending_state_after_another_and_goes_on_in_those_that_follow():
-    states = [Scheduled(), Pending(), Submitting(), Running(), Scheduled(), Pending(), Submitting(), Running()]
+def recorded(server, sql, *values):
+    with sqlite3.connect(server.home / "prefect.db", timeout=60) as database:
+        return database.execute(sql, values).fetchall()
 
-    assert attempt_of(reversed(states)) == states[5].id
-    assert attempt_of(states[:3]) == states[1].id
-    assert attempt_of(states[:1]) is None
+
+def test_a_run_that_the_server_marked_late_while_it_was_picked_up_is_this_workers(run, server):
+    """The server may be told of the mark later, and take it first."""
+
+    async def work(client):
+        worker, attempt = await begun(client)(run)
+        (names,) = zip(*recorded(server, "SELECT name FROM pragma_table_info('flow_run_state')"), strict=True)
+        own = {"id": f"'{uuid4()}'", "type": "'SCHEDULED'", "name": "'Late'", "timestamp": f"'{LATER}'"}
+        picked = ", ".join(own.get(name, name) for name in names)
+        insert = f"INSERT INTO flow_run_state ({', '.join(names)}) SELECT {picked} FROM flow_run_state WHERE id = ?"
+        recorded(server, insert, str(attempt.id))
+        assert [state.name for state in await client.read_flow_run_states(run.id)] == ["Scheduled", "Pending", "Late"]
+
+        assert (await worker.look(attempt, anew=True)).name == "Pending"
+        await client.set_flow_run_state(run.id, Submitting(), force=True)
+        assert (await worker.look(attempt, anew=True)).name == "Submitting"
+        present, _ = await Attempts("b", lambda: client).present(run.id)
+        return present.id == attempt.id, present.state.name
+
+    assert with_clients(work) == (True, "Submitting")
+
+
+def test_a_run_that_was_cancelled_while_it_was_picked_up_is_not_submitted(run, server, monkeypatch):
+    """The server may be told of the pick-up later, and take it first."""
+
+    async def work(client):
+        worker, attempt = await begun(client)(run)
+        await client.set_flow_run_state(run.id, Cancelled(), force=True)
+        recorded(server, "UPDATE flow_run_state SET timestamp = ? WHERE id = ?", LATER, str(attempt.id))
+        assert [state.name for state in await client.read_flow_run_states(run.id)][-1] == "Pending"
+
+        monkeypatch.setattr(api_calls.time, "time", lambda now=api_calls.time.time: now() + 100)
+        with pytest.raises(AttemptLostError, match="the flow run is Cancelled by now"):
+            await worker.step(attempt, client.hello)
+
+    with_clients(work)

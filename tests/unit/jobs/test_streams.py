@@ -377,7 +377,8 @@ def test_a_real_watch_that_lies_ends_no_job_and_is_heard_a_few_times_a_second(tm
         async with Watcher(LOG) as watcher:
             began = clock.now()
             watches = [watcher.watch(a_job(place, number), driver, print) for number in (1, 2)]
-            while clock.now() - began < 60 and any(watch.status.state != JobState.RUNNING for watch in watches):
+            deadline = began + 60
+            while clock.now() < deadline and any(one.status.state != JobState.RUNNING for one in watches):  # noqa: ASYNC110
                 await asyncio.sleep(0.1)
             await asyncio.sleep(3)
             often = len(driver.queries) / (clock.now() - began)

@@ -1,6 +1,5 @@
 import asyncio
 import logging
-from datetime import timedelta
 from uuid import UUID, uuid4
 
 import httpx
@@ -21,7 +20,7 @@ from prefect.states import (
 )
 
 from generic_worker.errors import SubmitError
-from generic_worker.worker.flow_runs import FlowRunLogger, is_active, is_outdated, is_passing, job_key, patiently
+from generic_worker.worker.flow_runs import FlowRunLogger, is_active, is_passing, job_key, patiently
 
 REQUEST = httpx.Request("GET", "http://api")
 
@@ -134,37 +133,3 @@ def test_a_jobs_key_is_short_and_plain_and_each_attempt_has_its_own():
     assert job_key(a_run(first)) == f"pf-{UUID(int=7).hex}-{first.id.hex[-6:]}"
     assert len(job_key(a_run(first))) <= 63
     assert job_key(a_run(first)) != job_key(a_run(second))
-
-
-@pytest.mark.parametrize(
-    ("seen", "names", "outdated"),
-    [
-        (0, "Scheduled Pending Running", False),
-        (0, "Scheduled Late Late Pending Running", False),
-        (2, "Scheduled Late Late Pending Running", False),
-        (1, "Scheduled AwaitingConcurrencySlot Pending Running", False),
-        (0, "Scheduled Pending Running AwaitingRetry Running AwaitingRetry Running", False),  # it retries by itself
-        (0, "Scheduled Pending Running Suspended Resuming", False),  # nobody has picked it up again
-        (0, "Scheduled Pending Running Suspended Resuming Pending", True),
-        (0, "Scheduled Pending Running Crashed AwaitingRetry Pending Running", True),
-        (0, "Scheduled Pending Scheduled Late Pending", True),  # it was handed back
-        (2, "Scheduled Pending Scheduled Late Pending", False),
-        (1, "Scheduled Pending Running", False),  # it was submitted by hand
-        (1, "Scheduled Pending Running Suspended Resuming Pending", True),
-        (None, "Scheduled Pending Scheduled Pending", False),  # its state is not on record
-    ],
-)
-def test_a_job_is_outdated_once_its_run_was_picked_up_again(seen, names, outdated):
-    kinds = {
-        "Pending": Pending,
-        "Running": Running,
-        "Suspended": Suspended,
-        "Crashed": Crashed,
-        "AwaitingRetry": AwaitingRetry,
-    }
-    states = [kinds[name]() if name in kinds else Scheduled(name=name) for name in names.split()]
-    for number, state in enumerate(states):
-        state.timestamp += timedelta(seconds=number)
-    key = job_key(a_run(Scheduled() if seen is None else states[seen]))
-
-    assert outdated == is_outdated(key, reversed(states))
