@@ -38,8 +38,8 @@ T = TypeVar("T")
 
 SETTLED = FRESH + 10.0
 """Seconds after which nothing is on its way any more of what a worker began before its attempt was taken over."""
-
-
+_JUST_NOW = 3.0
+"""Seconds after a poll for which a run is taken for scheduled without another look."""
 _AT_ONCE = 8
 """Ends that are reported at once: half of the connections that Prefect's client opens."""
 
@@ -102,8 +102,9 @@ class Attempts:
         Raises:
             Abort: The API refuses: another worker has made it Pending, as a rule.
         """
-        while polled.age >= FRESH:
-            polled = Moment()
+        looked = False
+        while polled.age >= (FRESH if looked else _JUST_NOW):
+            looked, polled = True, Moment()
             now = await flow_runs.read(self.client, flow_run.id)
             if now is None or now.state_id != flow_run.state_id:  # it was polled without its state
                 return None
@@ -112,6 +113,8 @@ class Attempts:
         if not state.is_pending():
             return None
         attempt = Attempt(flow_run.id, state.id, -1, state, polled)
+        if not await flow_runs.patiently(lambda: flow_runs.was_scheduled(self.client, flow_run.id, state.id)):
+            return None
         try:
             return attempt if await self._write(attempt, 0) else None
         except AttemptLostError:

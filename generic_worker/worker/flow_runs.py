@@ -15,7 +15,7 @@ from tenacity import AsyncRetrying, RetryCallState, wait_random_exponential
 
 from generic_worker.errors import GenericWorkerError
 from generic_worker.worker.api_calls import OutdatedCallError
-from generic_worker.worker.histories import short
+from generic_worker.worker.histories import in_order, short
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -123,6 +123,20 @@ def job_key(flow_run: FlowRun) -> str:
     """A job's identity: the flow run, and the state from which it was picked up, so that each attempt has its own."""
     attempt = flow_run.state_id or (flow_run.state.id if flow_run.state else None)
     return f"pf-{flow_run.id.hex}-{short(attempt) if attempt else '0'}"
+
+
+async def was_scheduled(client: PrefectClient, flow_run_id: UUID, pending: UUID) -> bool:
+    """Whether a flow run was scheduled when it was made Pending, by that state's id; else its end is put back.
+
+    The API makes a run Pending also when it has ended: another worker has run it while the request was on its way.
+    """
+    states = in_order(await client.read_flow_run_states(flow_run_id))
+    before = [state for state in states if state.id != pending]
+    if not before or before[-1].is_scheduled():
+        return True
+    if before[-1].is_final():
+        await client.set_flow_run_state(flow_run_id, before[-1], force=True)
+    return False
 
 
 async def save_pid(client: PrefectClient, flow_run_id: UUID, pid: str) -> bool:

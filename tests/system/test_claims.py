@@ -234,3 +234,21 @@ def test_a_run_that_was_cancelled_while_it_was_picked_up_is_not_submitted(run, s
             await worker.step(attempt, client.hello)
 
     with_clients(work)
+
+
+def test_a_run_that_another_has_run_to_its_end_while_it_was_picked_up_keeps_its_end(run):
+    """What was polled is fresh for seconds, and a request may be on its way for longer than that."""
+
+    async def work(client):
+        worker, polled = Attempts("a", lambda: client), Moment()
+        scheduled = await client.read_flow_run(run.id)
+        other, attempt = await begun(client, "b")(run)
+        assert await other.report_end(attempt, "exit code 3.", f"pf-{run.id.hex}-{attempt.id.hex[-6:]}")
+
+        assert await worker.begin(scheduled, polled) is None
+        now = await client.read_flow_run(run.id)
+        return now.state.name, now.state.message, len(await client.read_flow_run_states(run.id))
+
+    name, message, number = with_clients(work)
+    assert (name, message) == ("Crashed", "exit code 3.")
+    assert number == 5  # Scheduled, Pending, Crashed; Pending and Crashed once more
