@@ -13,7 +13,17 @@ fi
 need systemd dbus util-linux
 mkdir -p "$dir"/{home,run,units}
 chmod 700 "$dir/run"
-printf '[Unit]\nDescription=The manager and nothing else\n' >"$dir/units/only.target"
+printf '[Unit]\nDescription=The manager and its bus\nRequires=dbus.socket\nAfter=dbus.socket\n' >"$dir/units/only.target"
+printf '[Socket]\nListenStream=%%t/bus\n' >"$dir/units/dbus.socket"
+cat >"$dir/units/dbus.service" <<CONF
+[Unit]
+Requires=dbus.socket
+[Service]
+Type=notify
+NotifyAccess=main
+ExecStart=/usr/bin/dbus-daemon --session --address=systemd: --nofork --nopidfile --systemd-activation --syslog-only
+Slice=session.slice
+CONF
 cat >"$dir/inside.sh" <<CONF
 set -e
 mount -t tmpfs tmpfs /run
@@ -31,7 +41,7 @@ running "$dir/pid" || {
   rm -rf "$dir/run/systemd"
   setsid unshare -m --propagation private bash "$dir/inside.sh" >"$dir/log" 2>&1 </dev/null &
 }
-settings="export XDG_RUNTIME_DIR=$dir/run DBUS_SESSION_BUS_ADDRESS=unix:path=$dir/run/systemd/private"
+settings="export XDG_RUNTIME_DIR=$dir/run DBUS_SESSION_BUS_ADDRESS=unix:path=$dir/run/bus"
 eval "$settings"
 wait_for 20 systemctl --user show -p Version
 echo "$settings" >"$dir/env.sh"
