@@ -38,9 +38,9 @@ class Pool:
     up to a second later, when it has already said that the job is over. So these have until `AFTER`.
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder, poll=1):
         recipe = load("htcondor").recipe
-        policy = recipe.policy.model_copy(update={"poll": 1, "grace": 1})
+        policy = recipe.policy.model_copy(update={"poll": poll, "grace": 1})
         self.driver = Driver(recipe.model_copy(update={"policy": policy}), CommandRunner(4))
         self.pids = folder / "pids"
         self.defaults = {name: schema.get("default") for name, schema in recipe.variables.items()}
@@ -159,6 +159,18 @@ def test_the_end_of_a_job_is_known_in_the_queue_and_from_the_history(pool, scrip
 
     assert (status.state, status.exit_code, status.signal) == ENDS[script]
     assert status.word == "completed"
+
+
+def test_an_end_is_known_from_the_log_of_events_which_begins_anew_when_it_is_large(pool, tmp_path):
+    seldom = Pool(tmp_path, poll=600)  # once the log is followed, nothing else tells in time
+    job = seldom.job("sleep 12; exit 3")
+    log = Path(job.values["jobs_dir"], "htcondor-events")
+    log.parent.mkdir(parents=True)
+    log.write_bytes(b"." * 5_000_000)
+    status, _ = seldom.run(job)
+
+    assert (status.state, status.exit_code) == (JobState.FAILED, 3)
+    assert log.stat().st_size < 1_000_000
 
 
 @pytest.fixture(scope="module")
