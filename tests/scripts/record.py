@@ -30,7 +30,7 @@ import pyte
 from generic_worker.cli.demo import demo
 
 HERE = Path(__file__).parents[2] / ".github" / "images"
-COLUMNS, ROWS = 100, 27
+COLUMNS, ROWS = 100, 28
 WIDTH, HEIGHT = 8.4, 18
 """Of a character, in pixels."""
 PAUSE = 0.25
