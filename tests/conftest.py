@@ -1,6 +1,5 @@
 """A real Prefect server, work pools on it, and workers as processes of their own, for the tests that need them."""
 
-import asyncio
 import contextlib
 import json
 import os
@@ -12,6 +11,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import uuid4
@@ -82,12 +82,14 @@ class Server:
     Attributes:
         env: What a process needs in its environment to use it, and to leave everything else alone.
         home: Where the server, its clients and their jobs keep everything.
+        call: Has a client of this process ask it for something; see `_one_client`.
     """
 
     env: dict
     home: Path
     port: int
     process: subprocess.Popen = field(default=None)
+    call: Callable = field(default=None)
 
     def start(self):
         command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(self.port)]
@@ -214,9 +216,23 @@ def server(tmp_path_factory, monkeypatch_session):
     found.start()
     from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings  # noqa: PLC0415 - it is slow to load
 
-    with temporary_settings({PREFECT_API_URL: own["PREFECT_API_URL"], PREFECT_HOME: str(home)}):
+    settings = {PREFECT_API_URL: own["PREFECT_API_URL"], PREFECT_HOME: str(home)}
+    with temporary_settings(settings), _one_client() as found.call:
         yield found
     found.stop()
+
+
+@contextlib.contextmanager
+def _one_client():
+    """Ask the server for something: call(lambda client: client.hello()). All calls have one client, in a thread.
+
+    A client of each call's own would read all certification authorities each time, for ten times the processor time.
+    """
+    from anyio.from_thread import start_blocking_portal  # noqa: PLC0415 - it comes with Prefect
+    from prefect.client.orchestration import get_client  # noqa: PLC0415 - it is slow to load
+
+    with start_blocking_portal() as portal, portal.wrap_async_context_manager(portal.call(get_client)) as client:
+        yield lambda work: portal.call(work, client)
 
 
 @pytest.fixture
@@ -231,15 +247,7 @@ class Pool:
 
     def __init__(self, server, name, template=None, limit=None):
         self.server, self.name, self._template, self._limit, self._deployment = server, name, template, limit, None
-
-    def _call(self, work):
-        from prefect.client.orchestration import get_client  # noqa: PLC0415 - it is slow to load
-
-        async def call():
-            async with get_client() as client:
-                return await work(client)
-
-        return asyncio.run(call())
+        self._call = server.call
 
     def create(self, kind="generic"):
         """Make the pool and its deployment."""
