@@ -193,6 +193,14 @@ def _interruptible():
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _python(tmp_path_factory, monkeypatch_session):
+    """The programs of tests/fakes have this Python: the `python3` of pyenv takes longer to find one than they run."""
+    folder = tmp_path_factory.mktemp("python")
+    (folder / "python3").symlink_to(Path(sys.executable).resolve())
+    monkeypatch_session.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+
+
 @pytest.fixture(scope="session")
 def server(tmp_path_factory, monkeypatch_session):
     """A Prefect server of the tests' own; this process's own client uses it too."""
