@@ -1,5 +1,6 @@
 """`generic-worker pool` against a real server: what it makes, what it changes, and what it asks about first."""
 
+import io
 import json
 import os
 import pty
@@ -7,7 +8,9 @@ import subprocess
 import sys
 
 import pytest
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from generic_worker.cli import main
 from generic_worker.library.loading import load
 from generic_worker.library.template import base_job_template
 
@@ -42,32 +45,38 @@ def recipe(tmp_path, request):
 
 
 @pytest.fixture
-def command(server):
-    """Run `generic-worker pool`: command(*arguments) returns its exit code and what it printed."""
+def command(server, capsys, monkeypatch):
+    """Call `generic-worker pool`: command(*arguments) returns its exit code and what it printed.
 
-    def run(*arguments, env=None, answer=None):
-        call = [sys.executable, "-m", "generic_worker.cli", "pool", *map(str, arguments)]
-        if answer is None:
-            done = subprocess.run(
-                call,
-                check=False,
-                env={**server.env, **(env or {})},
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-            )
-            return done.returncode, (done.stdout + done.stderr).splitlines()
-        ours, theirs = pty.openpty()
-        with subprocess.Popen(
-            call, env=server.env, stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        ) as process:
-            os.write(ours, f"{answer}\n".encode())
-            out, _ = process.communicate(timeout=60)
-        os.close(ours)
-        os.close(theirs)
-        return process.returncode, out.decode().splitlines()
+    With an answer it is a process of its own, on a terminal; else nobody is there.
+    """
+
+    def run(*arguments, answer=None):
+        words = ["pool", *map(str, arguments)]
+        if answer is not None:
+            return on_a_terminal(words, answer, server.env)
+        monkeypatch.setattr(sys, "stdin", io.StringIO())
+        capsys.readouterr()
+        code = main.run(words)
+        return code, "".join(capsys.readouterr()).splitlines()
 
     return run
+
+
+def on_a_terminal(words, answer, env):
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-m", "generic_worker.cli", *words],
+        env=env,
+        stdin=theirs,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    ) as process:
+        os.write(ours, f"{answer}\n".encode())
+        out, _ = process.communicate(timeout=60)
+    os.close(ours)
+    os.close(theirs)
+    return process.returncode, out.decode().splitlines()
 
 
 @pytest.fixture
@@ -82,13 +91,14 @@ def template(pool):
     return pool.read_pool().base_job_template
 
 
-def test_applying_a_recipe_twice_changes_nothing_the_second_time(pool, recipe, command):
+def test_applying_a_recipe_twice_changes_nothing_the_second_time(pool, recipe, command, monkeypatch):
     before = pool.read_pool()
     said = f"The work pool {pool.name} has the recipe {recipe().stem} as it is now. There is nothing to change."
 
     assert command("apply", pool.name, recipe()) == (0, [said])
     assert command("diff", pool.name, recipe()) == (0, [said])
-    assert command("diff", pool.name, env={"GENERIC_WORKER_RECIPES": recipe().parent}) == (0, [said])
+    monkeypatch.setenv("GENERIC_WORKER_RECIPES", str(recipe().parent))
+    assert command("diff", pool.name) == (0, [said])
     assert pool.read_pool().updated == before.updated
 
 
@@ -195,10 +205,11 @@ def test_pools_that_are_not_there_or_of_another_type_are_told(make_pool, recipe,
         2,
         ["The work pool 'of-another-type' is of type 'process', not 'generic'. A pool's type cannot be changed."],
     )
-    assert command("apply", "new", recipe(), env={"PREFECT_API_URL": "http://127.0.0.1:9/api"}) == (
-        2,
-        ["The Prefect API at http://127.0.0.1:9/api cannot be reached: All connection attempts failed."],
-    )
+    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}):
+        assert command("apply", "new", recipe()) == (
+            2,
+            ["The Prefect API at http://127.0.0.1:9/api cannot be reached: All connection attempts failed."],
+        )
 
 
 def test_a_worker_says_at_its_start_that_its_pool_has_lost_its_recipe(make_pool, start_worker, until):
