@@ -40,6 +40,7 @@ class Guarded:
 
     def __init__(self, shell: str, command: str, place: Path) -> None:
         self.key, self.place = f"pf-{uuid4().hex}-abcdef", place
+        place.mkdir(exist_ok=True)
         (place / "script").write_text(f"#!/bin/sh\n{guarded(command, self.key)}")
         argv = [shell, "sh", "script"] if shell == "busybox" else [shell, "script"]
         self.process = subprocess.Popen(argv, cwd=place, start_new_session=True, stderr=subprocess.PIPE, text=True)
@@ -76,12 +77,20 @@ class Guarded:
         return path.read_text() if path.exists() else ""
 
 
+def with_each_shell(command: str, place: Path) -> dict[str, Guarded]:
+    """The same job of every shell at the same time, once they are ready: what is tried with them mostly waits."""
+    jobs = {shell: Guarded(shell, command, place / shell) for shell in SHELLS}
+    for job in jobs.values():
+        until(job.is_ready)
+    return jobs
+
+
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Path]:
     yield tmp_path
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            if (folder / "cwd").readlink() == tmp_path:
+            if tmp_path in {cwd := (folder / "cwd").readlink(), cwd.parent}:
                 os.kill(int(folder.name), signal.SIGKILL)
         except OSError:
             continue
@@ -104,46 +113,44 @@ def test_the_job_ends_as_its_command_did(shell: str, command: str, code: int, pl
     until(lambda: not job.marked())
 
 
-@pytest.mark.parametrize("shell", SHELLS)
-def test_term_for_the_first_process_alone_reaches_all(shell: str, place: Path) -> None:
-    job = Guarded(shell, elsewhere(NOTES_TERM), place)
-    until(job.is_ready)
-    job.process.terminate()
+def test_term_for_the_first_process_alone_reaches_all(place: Path) -> None:
+    jobs = with_each_shell(elsewhere(NOTES_TERM), place)
+    for job in jobs.values():
+        job.process.terminate()
 
-    until(lambda: job.told() == "TERM\n")
-    assert job.process.poll() is None
+    for shell, job in jobs.items():
+        until(lambda job=job: job.told() == "TERM\n")
+        assert (shell, job.process.poll()) == (shell, None)
 
 
-@pytest.mark.parametrize("shell", SHELLS)
-def test_term_that_has_reached_all_is_not_passed_on_a_second_time(shell: str, place: Path) -> None:
-    job = Guarded(shell, elsewhere(NOTES_TERM), place)
-    until(job.is_ready)
-    for process in [*job.marked(), job.process.pid]:
-        os.kill(process, signal.SIGTERM)
-    until(job.told)
+def test_term_that_has_reached_all_is_not_passed_on_a_second_time(place: Path) -> None:
+    jobs = with_each_shell(elsewhere(NOTES_TERM), place)
+    for job in jobs.values():
+        for process in [*job.marked(), job.process.pid]:
+            os.kill(process, signal.SIGTERM)
+    for job in jobs.values():
+        until(job.told)
     time.sleep(3)  # it would be passed on after one
 
-    assert job.told() == "TERM\n"
+    assert {shell: job.told() for shell, job in jobs.items()} == dict.fromkeys(jobs, "TERM\n")
 
 
-@pytest.mark.parametrize("shell", SHELLS)
-def test_nothing_of_a_job_is_left_when_its_session_was_killed(shell: str, place: Path) -> None:
-    job = Guarded(shell, elsewhere(IGNORES_TERM), place)
-    until(job.is_ready)
-    os.killpg(job.process.pid, signal.SIGKILL)
-    job.process.wait(5)
+def test_nothing_of_a_job_is_left_when_its_session_was_killed(place: Path) -> None:
+    jobs = with_each_shell(elsewhere(IGNORES_TERM), place)
+    for shell, job in jobs.items():
+        os.killpg(job.process.pid, signal.SIGKILL)
+        job.process.wait(5)
+        assert job.marked(), shell
 
-    assert job.marked()
-    until(lambda: not job.marked(), 30)
+    until(lambda: not [shell for shell, job in jobs.items() if job.marked()], 30)
 
 
-@pytest.mark.parametrize("shell", SHELLS)
-def test_what_a_job_that_has_ended_leaves_behind_is_ended(shell: str, place: Path) -> None:
+def test_what_a_job_that_has_ended_leaves_behind_is_ended(place: Path) -> None:
     leaves = "sh -c 'setsid sh -c \"$1\" & until [ -e ready ]; do sleep 0.1; done; exit 4' sh"
-    job = Guarded(shell, f'{leaves} "{IGNORES_TERM}"', place)
+    jobs = with_each_shell(f'{leaves} "{IGNORES_TERM}"', place)
 
-    assert job.process.wait(20) == 4
-    until(lambda: not job.marked(), 30)
+    assert {shell: job.process.wait(20) for shell, job in jobs.items()} == dict.fromkeys(jobs, 4)
+    until(lambda: not [shell for shell, job in jobs.items() if job.marked()], 30)
 
 
 @pytest.mark.parametrize("shell", SHELLS)
@@ -161,15 +168,14 @@ def test_in_a_container_the_exit_code_is_the_commands_and_term_reaches_all(shell
     assert subprocess.run(term_to_all(["sh", "-c", "exit 3"], key), check=False).returncode == 3
 
 
-@pytest.mark.parametrize("shell", SHELLS)
-def test_who_is_started_while_all_descendants_are_killed_is_ended(shell: str, place: Path) -> None:
-    job = Guarded(shell, elsewhere(IGNORES_TERM), place)
-    until(job.is_ready)
-    seen = job.descendants()
-    missed = seen.pop()
-    for pid in seen:
-        os.kill(pid, signal.SIGKILL)
-    job.process.wait(5)
+def test_who_is_started_while_all_descendants_are_killed_is_ended(place: Path) -> None:
+    jobs = with_each_shell(elsewhere(IGNORES_TERM), place)
+    for shell, job in jobs.items():
+        seen = job.descendants()
+        missed = seen.pop()
+        for pid in seen:
+            os.kill(pid, signal.SIGKILL)
+        job.process.wait(5)
+        assert missed in job.marked(), shell
 
-    assert missed in job.marked()
-    until(lambda: not job.marked(), 30)
+    until(lambda: not [shell for shell, job in jobs.items() if job.marked()], 30)
