@@ -40,11 +40,11 @@ _SHARED = {
 
 
 class _Shares(LoadScopeScheduling):
-    """With `pytest -n 3`, a file's tests stay together, and so do all that share the same backends."""
+    """With `pytest -n 3`, a file's tests stay together, and so do all that share backends, where there are any."""
 
     def _split_scope(self, nodeid):
         file, _, test = nodeid.partition("::")
-        if not file.startswith(("tests/live/", "tests/security/")):
+        if "GENERIC_WORKER_TEST_BACKENDS" not in os.environ or not file.startswith(("tests/live/", "tests/security/")):
             return file
         about = Path(file).stem + test
         return next((shared for shared, names in _SHARED.items() if any(name in about for name in names)), "this host")
@@ -56,11 +56,21 @@ def pytest_xdist_make_scheduler(config, log):
     return _Shares(config, log)
 
 
+_FIRST = (
+    "tests/live/",
+    "tests/system/test_sent_flows.py",
+    "tests/system/test_worker.py",
+    "tests/system/test_silent_scheduler.py",
+    "tests/system/test_api_outage.py",
+    "tests/security/",
+    "tests/system/",
+)
+
+
 def pytest_collection_modifyitems(config, items):
     """Of tests that run at the same time, those that take longest come first: then all processes end together."""
-    folders = ["tests/live/", "tests/security/", "tests/system/"]
     if hasattr(config, "workerinput"):
-        items.sort(key=lambda item: next((n for n, folder in enumerate(folders) if item.nodeid.startswith(folder)), 9))
+        items.sort(key=lambda item: next((n for n, first in enumerate(_FIRST) if item.nodeid.startswith(first)), 9))
 
 
 def _free_port():
