@@ -370,6 +370,15 @@ class Pool:
         """Give a flow run another state."""
         self._call(lambda client: client.set_flow_run_state(flow_run_id, state))
 
+    def lease(self, flow_run_id):
+        """The id of a flow run's lease of a concurrency slot of its deployment."""
+        return self.read(flow_run_id).state.state_details.deployment_concurrency_lease_id
+
+    def lose_slot(self, flow_run_id):
+        """Let a flow run lose its concurrency slot, as Prefect takes it away when the lease has run out."""
+        lease = self.lease(flow_run_id)
+        self._call(lambda client: client.release_concurrency_slots_with_lease(lease))
+
     def label(self, flow_run_id, worker):
         """Say which worker has a flow run."""
         label = {"prefect.worker.name": worker}

@@ -19,6 +19,7 @@ from generic_worker.jobs.outcome import end_message
 from generic_worker.jobs.submission import Caller
 from generic_worker.worker import flow_runs
 from generic_worker.worker.events import emit_job_event
+from generic_worker.worker.handing_back import is_gone, put_back
 from generic_worker.worker.resubmission import resubmit
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ class Assignment:
         watch: The watch of its job, once that is submitted.
         ending: The task that ends the job.
         ended_because: Why the job is ended, once it is.
+        goes_back_as: The state in which the flow run waits for a worker again if its job can be kept from starting.
     """
 
     flow_run: FlowRun
@@ -79,6 +81,7 @@ class Assignment:
     watch: Watch | None = None
     ending: asyncio.Task[JobStatus] | None = None
     ended_because: str = "the flow run was cancelled"
+    goes_back_as: State | None = None
 
 
 class Assignments:
@@ -178,6 +181,9 @@ class Assignments:
         async def permit() -> tuple[str, str]:
             if assignment.cancel.is_set():
                 return cancelled
+            back = assignment.goes_back_as
+            if back is not None and await put_back(self._attempts, assignment.attempt, back):
+                raise AttemptLostError("it has lost its concurrency slot, and is back in the queue.")
             state = await self._attempts.look(assignment.attempt)
             if state.is_cancelling():
                 return cancelled
@@ -239,7 +245,7 @@ class Assignments:
             logger.info("The end of %s job %s is seen to by another worker.", job.recipe, job.id)
             return status
         ended_well = status.state in {JobState.SUCCEEDED, JobState.FINISHED}  # as far as anybody says
-        if not (ended_well and await self._reported(assignment)):
+        if not (await self._is_back(assignment, status) or (ended_well and await self._reported(assignment))):
             status = await driver.explain(job, status)
             because = assignment.ended_because if assignment.cancel.is_set() else ""
             message = end_message(job, status, because, names_memory=driver.recipe.names_memory)
@@ -268,6 +274,13 @@ class Assignments:
         if policy is None or not (status.state.final and policy.covers(status.word, status.reason)):
             return None
         return await resubmit(self._attempts, assignment.attempt, job.key, policy, message)
+
+    async def _is_back(self, assignment: Assignment, status: JobStatus) -> bool:
+        """Whether the flow run is in the queue again because we have ended its job before that has started."""
+        back = assignment.goes_back_as if assignment.cancel.is_set() else None
+        if back is None or not await is_gone(assignment.driver, assignment.job, status):
+            return False
+        return await put_back(self._attempts, assignment.attempt, back)
 
     async def _reported(self, assignment: Assignment) -> bool:
         """Whether a flow run whose job ended well has said how it ended. Its report may still be on its way."""

@@ -13,7 +13,7 @@ from generic_worker.jobs import clock
 from generic_worker.jobs.metrics import FLOW_RUNS
 from generic_worker.worker import flow_runs
 from generic_worker.worker.cancellation_news import CancellationNews
-from generic_worker.worker.leases import Leases
+from generic_worker.worker.handing_back import awaiting_slot
 from generic_worker.worker.queries import (
     ACTIVE,
     missing_runs,
@@ -26,7 +26,7 @@ from generic_worker.worker.recovery import is_abandoned
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
     from uuid import UUID
 
     from prefect.client.schemas.objects import FlowRun, Worker
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from generic_worker.worker.api_calls import ApiClock
     from generic_worker.worker.assignments import Assignment, Assignments, Host
+    from generic_worker.worker.leases import Leases
     from generic_worker.worker.recovery import Recovery
 
 _CANCEL_EVERY = 1.0
@@ -65,6 +66,7 @@ class Housekeeping:
         pool: Name of its pool.
         name: Its own name.
         assignments: The runs it has.
+        leases: Their concurrency slots.
         recovery: How it takes over those of others; None if it does not.
         api_clock: The API's clock.
         adopt: Starts to follow a run that was taken over.
@@ -80,6 +82,7 @@ class Housekeeping:
         pool: str,
         name: str,
         assignments: Assignments,
+        leases: Leases,
         recovery: Recovery | None,
         api_clock: ApiClock,
         adopt: Callable[[Assignment], None],
@@ -91,6 +94,7 @@ class Housekeeping:
         self._pool = pool
         self._name = name
         self._assignments = assignments
+        self._leases = leases
         self._recovery = recovery
         self._clock = api_clock
         self._adopt = adopt
@@ -99,7 +103,6 @@ class Housekeeping:
         self._logger = logger
         self._news = CancellationNews(is_mine, logger)
         self._acted_on_news, self._looked_for_cancelling = 0, -_CANCEL_RARELY_EVERY
-        self._leases = Leases(host, logger)
         self._looked_for_uncleaned = -_UNCLEANED_EVERY
         self._first_round_done = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -171,24 +174,24 @@ class Housekeeping:
             self._first_round_done.set()
 
     async def _look_after_pool(self) -> None:
+        """Look after all runs. First after their slots: at a start nobody may have done so for a while."""
+        abandoned, online = await self._abandoned(self._recovery) if self._recovery else ([], set())
+        await self._look_after_waiting(abandoned)
         await self._check_pool()
-        await self._look_after_waiting()
         if self._recovery is not None:
-            await self._look_after_others(self._recovery)
+            await self._take_over(self._recovery, abandoned, online)
+            if clock.now() - self._looked_for_uncleaned > _UNCLEANED_EVERY:
+                self._looked_for_uncleaned = clock.now()
+                self._adopt_new(await self._recovery.not_cleaned_up(self._pool, online))
 
-    async def _look_after_others(self, recovery: Recovery) -> None:
+    async def _abandoned(self, recovery: Recovery) -> tuple[list[FlowRun], set[str]]:
+        """The active runs of others whose workers are gone; and the workers that are there."""
         ours = self._assignments.ids
         runs = await runs_of_pool(self._host.client, self._pool, ACTIVE, but=ours)
         runs += await runs_that_wait_in_their_jobs(self._host.client, self._pool, but=ours)
         others_runs = [run for run in runs if not self._is_mine(run.id)]
-        online = await self._who_is_there()
-        undecided = recovery.undecided
-        abandoned = [run for run in others_runs if run.id in undecided or self._is_abandoned(run, online)]
-        if await self._take_over(recovery, abandoned, online):
-            await self._leases.renew(self._assignments.waiting.keys())  # nobody has since their worker was gone
-        if clock.now() - self._looked_for_uncleaned > _UNCLEANED_EVERY:
-            self._looked_for_uncleaned = clock.now()
-            self._adopt_new(await recovery.not_cleaned_up(self._pool, online))
+        online, undecided = await self._who_is_there(), recovery.undecided
+        return [run for run in others_runs if run.id in undecided or self._is_abandoned(run, online)], online
 
     async def _who_is_there(self) -> set[str]:
         """The names of the workers that are alive, as far as Prefect says.
@@ -203,8 +206,7 @@ class Housekeeping:
         """Whether a worker that looks dead may only not have been heard of again yet."""
         return self._clock.in_touch() < _MISSED * (worker.heartbeat_interval_seconds or _HEARTBEAT) + _ROUND_EVERY
 
-    async def _take_over(self, recovery: Recovery, abandoned: Sequence[FlowRun], online: set[str]) -> int:
-        """Take runs over; returns how many have jobs that are followed now."""
+    async def _take_over(self, recovery: Recovery, abandoned: Sequence[FlowRun], online: set[str]) -> None:
         taken = others = 0
         for at in range(0, len(abandoned), _AT_ONCE):
             assignments, settled = await recovery.take_over(abandoned[at : at + _AT_ONCE], online)
@@ -212,7 +214,6 @@ class Housekeeping:
             taken, others = taken + len(assignments), others + len(settled)
         if taken or others:
             self._logger.info("Took over %d flow runs; %d others were handed back or settled.", taken, others)
-        return taken
 
     def _adopt_new(self, assignments: Sequence[Assignment]) -> None:
         for assignment in assignments:
@@ -230,17 +231,23 @@ class Housekeeping:
         begun = flow_run.start_time is not None and watch is not None and watch.status.state is not JobState.PENDING
         return not begun or self._clock.in_state(flow_run) > _FLOW_GRACE
 
-    async def _look_after_waiting(self) -> None:
-        """Look after those runs of ours that have not begun. Only of those that have moved on is anything read."""
+    async def _look_after_waiting(self, abandoned: Sequence[FlowRun]) -> None:
+        """Look after those runs of ours that have not begun. Only of those that have moved on is anything read.
+
+        Args:
+            abandoned: Runs of workers that are gone. Their slots are kept until it is known what becomes of them.
+        """
         waiting = self._assignments.waiting
         moved = await runs_by_id(self._host.client, list(waiting), but=[StateType.PENDING])
-        await self._leases.renew(waiting.keys() - {run.id for run in moved})
+        undecided = self._recovery.undecided if self._recovery is not None else set()
+        await self._leases.renew((waiting.keys() - {run.id for run in moved}) | undecided, abandoned)
         for run in moved:
             if run.state is not None and run.state.is_running():
                 self._assignments.begun(run.id)
         self._end_queued([waiting[run.id] for run in moved if run.state and run.state.is_final()])
         self._end_deleted(await missing_runs(self._host.client, self._assignments.ids))
         self._end_overdue(list(self._assignments.waiting.values()))
+        self._send_back(waiting, await self._leases.without_slot())
 
     def _end_queued(self, ended: Sequence[Assignment]) -> None:
         """End queued jobs whose runs were ended in Prefect: nobody waits for them any more."""
@@ -253,6 +260,17 @@ class Housekeeping:
         for assignment in filter(None, map(self._assignments.get, deleted)):
             if assignment.watch is not None and not assignment.cancel.is_set():
                 assignment.ended_because = "the flow run was deleted"
+                self._end(assignment)
+
+    def _send_back(self, waiting: Mapping[UUID, Assignment], without_slot: Collection[UUID]) -> None:
+        """Keep jobs from starting whose runs Prefect would only make Cancelled then: these go back into the queue."""
+        for run, assignment in waiting.items():
+            watch = assignment.watch
+            if assignment.cancel.is_set() or not (watch is None or watch.status.state is JobState.PENDING):
+                continue
+            assignment.goes_back_as = awaiting_slot(self._clock) if run in without_slot else None
+            if assignment.goes_back_as is not None and watch is not None:  # else it will not even be submitted
+                assignment.ended_because = "its flow run has lost its concurrency slot, and none is free"
                 self._end(assignment)
 
     def _end_overdue(self, waiting: Sequence[Assignment]) -> None:

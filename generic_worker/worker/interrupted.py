@@ -9,16 +9,14 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
-from prefect.exceptions import Abort, ObjectNotFound, Pause
 from prefect.logging.loggers import flow_run_logger
 from prefect.states import Cancelled, Scheduled
-from prefect.utilities.engine import propose_state
 
 from generic_worker.errors import AttemptLostError
-from generic_worker.jobs.metrics import FLOW_RUNS
 from generic_worker.jobs.submission import Reminder
 from generic_worker.worker import flow_runs
 from generic_worker.worker.attempts import SETTLED
+from generic_worker.worker.handing_back import give_back
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -115,24 +113,16 @@ class InterruptedSubmissions:
         """
         if attempt.number > 0 and attempt.taken.age < SETTLED:
             return False
-        client, run = self._host.client, attempt.flow_run_id
 
-        async def settle() -> bool:
-            if attempt.state.is_cancelling():
-                end: State = Cancelled(message="The flow run was cancelled before its job was submitted.")
-            elif attempt.state.is_pending():
-                now = cast("DateTime", self._clock.now())
-                end = Scheduled(scheduled_time=now, message="Its worker stopped before it was submitted.")
-            else:
-                return False  # somebody executes it by other means
-            done = await propose_state(client, end, flow_run_id=run)
-            FLOW_RUNS.labels("handed_back").inc(done.is_scheduled())
-            return True
+        def end(state: State) -> State | None:
+            if state.is_cancelling():
+                return Cancelled(message="The flow run was cancelled before its job was submitted.")
+            if not state.is_pending():
+                return None  # somebody executes it by other means
+            now = cast("DateTime", self._clock.now())
+            return Scheduled(scheduled_time=now, message="Its worker stopped before it was submitted.")
 
-        try:
-            return await self._attempts.step(attempt, settle)
-        except (Abort, Pause, ObjectNotFound, AttemptLostError):
-            return False
+        return await give_back(self._attempts, attempt, end) is not None
 
 
 def _may_appear(assignment: Assignment) -> bool:

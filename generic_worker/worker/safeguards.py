@@ -28,6 +28,7 @@ from generic_worker.worker import flow_runs
 from generic_worker.worker.api_calls import ApiClock, Moment, look_after_calls
 from generic_worker.worker.api_outage import ApiOutage
 from generic_worker.worker.attempts import Attempt, Attempts
+from generic_worker.worker.leases import Leases
 from generic_worker.worker.queries import workers_of_pool
 from generic_worker.worker.shared_reads import share_reads
 from generic_worker.worker.submission_line import FRESH, SubmissionLine
@@ -63,6 +64,7 @@ class Safeguards(_Base):
         self._line = SubmissionLine()
         self._api_clock = ApiClock()
         self._attempts = Attempts(self.name, lambda: self.client)
+        self._leases = Leases(lambda: self.client, self._logger)
         self._polled: dict[UUID, Moment] = {}
         self._begun: dict[UUID, Attempt] = {}
         url = PREFECT_API_URL.value() or ""
@@ -164,7 +166,7 @@ class Safeguards(_Base):
         self._polled = waiting | dict.fromkeys((entry.flow_run.id for entry in found), polled)
         # A run that is back already, while its last job is on its way out, cannot have a second place in the limit.
         borrowers = self._limiter.statistics().borrowers if self._limiter else ()
-        return [entry for entry in found if entry.flow_run.id not in borrowers]
+        return self._leases.leave_free([entry for entry in found if entry.flow_run.id not in borrowers])
 
     async def _submit_run_and_capture_errors(
         self, flow_run: FlowRun, task_status: anyio.abc.TaskStatus[Any] | None = None

@@ -129,6 +129,7 @@ class GenericWorker(Safeguards, WorkerType, abc.ABC):  # Prefect registers no ab
             pool=self._work_pool_name,
             name=self.name,
             assignments=self._assignments,
+            leases=self._leases,
             recovery=self._recovery(),
             api_clock=self._api_clock,
             adopt=self._adopt,
