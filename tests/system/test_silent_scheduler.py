@@ -1,5 +1,6 @@
 """A scheduler that falls silent, and workers that do: nothing is guessed, nothing is lost, nothing is done twice."""
 
+import contextlib
 import os
 import time
 from collections import Counter
@@ -47,6 +48,16 @@ class Scheduler:
     def calls(self, verb):
         """How often a command was called."""
         return sum(line.split()[1] == verb for line in self._lines("calls"))
+
+    def processes(self, verb):
+        """The processes of a command: those of `submit` are also what becomes of it, its job."""
+        found = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                is_ours = f"FAULTY_DIR={self.place}".encode() in (folder / "environ").read_bytes().split(b"\0")
+                if is_ours and f"/faulty\0{verb}\0".encode() in (folder / "cmdline").read_bytes():
+                    found.append(int(folder.name))
+        return found
 
     def left(self):
         """The jobs that have not ended."""
@@ -134,10 +145,12 @@ def test_a_run_that_was_taken_over_is_seen_to_whatever_its_label_says_later(sche
     pool = make_pool("labelled", scheduler.recipe)
     scheduler.faults("submit.mute=1 find.down=1 list.down=1")
     with start_worker(pool.name, "before", env=scheduler.env) as before:
-        run = pool.run(command="sh -c 'exit 3'")
-        until(scheduler.submissions, 30)
+        run = pool.run(command=scheduler.gated("go", 3))
+        until(lambda: len(scheduler.processes("submit")) == 2, 30)  # the command hangs, and has made a job
         before.kill()
         before.wait()
+    until(lambda: len(scheduler.processes("submit")) == 1, 20)
+    scheduler.open("go")
     with start_worker(pool.name, "after", env=scheduler.env):
         until(lambda: pool.read(run).labels["prefect.worker.name"] == "after", 60)
         pool.heartbeat("before", 3600)
