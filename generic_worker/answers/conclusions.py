@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from generic_worker.answers.fields import number_of, reason_of, signal_of
+from generic_worker.answers.fields import number_of, reason_of, signal_of, text_of
 from generic_worker.answers.records import Printed, Records, read
 from generic_worker.answers.time_limits import in_time
 from generic_worker.errors import OutputError
@@ -115,7 +115,8 @@ def _nonsense(recipe: Recipe, records: Records, sole: str) -> str:
 
 def _unmentioned(text: str, ids: Sequence[str]) -> list[str]:
     """The ids that do not stand by themselves in a text."""
-    words = set(_WORD_RE.findall(text)) if ids else set()
+    wanted = {part for job_id in ids for part in _WORD_RE.findall(job_id)}
+    words = {word for found in _WORD_RE.finditer(text) if (word := found[0]) in wanted} if ids else set()
     return [job_id for job_id in ids if not _mentions(text, words, job_id)]
 
 
@@ -191,7 +192,7 @@ def records_of(command: Status | Find, printed: Printed) -> tuple[Records, str]:
     if printed.exit_code != 0:
         trouble = f"exit code {printed.exit_code}"
     elif match:
-        trouble = match[0]
+        trouble = text_of(match[0])
     return records if trouble or command.output.reads else Records([{}]), trouble
 
 

@@ -1,15 +1,28 @@
-"""What single fields of a record mean: a reason, a number, a signal. Pure."""
+"""What single fields of a record mean: a text, a reason, a number, a signal. Pure."""
 
 from __future__ import annotations
 
+import re
 from signal import Signals
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from generic_worker.answers.records import Record
+    from collections.abc import Mapping
+
+LONGEST = 65_536
+"""Characters of a field that are kept. Secrets are looked for in all of them before any is shown."""
+_UNFIT_RE = re.compile("[\0\ud800-\udfff]")
 
 
-def reason_of(record: Record) -> str:
+def text_of(found: str) -> str:
+    r"""What was found as a field's text: no longer than is looked at, and without what no request or database can hold.
+
+    That is NUL, and half of a character: a program that cuts off a text in the middle of one prints it as `\ud83d`.
+    """
+    return _UNFIT_RE.sub("\N{REPLACEMENT CHARACTER}", found[:LONGEST])
+
+
+def reason_of(record: Mapping[str, str]) -> str:
     """The reason, if it is one: many systems have a word for none."""
     reason = record.get("reason", "")
     return "" if reason.lower() in {"none", "(null)", "null", "n/a", "-"} else reason

@@ -1,12 +1,13 @@
 """Reads JSON in steps: a large document in one call would hold up all threads, and with them the event loop.
 
-The outer levels are read here, and what is in them by the library, each part in a call of its own.
+Lists and mappings that are large are read here, and what is in them by the library, each part in a call of its own.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from generic_worker.errors import OutputError
@@ -17,10 +18,14 @@ if TYPE_CHECKING:
 MOST = 100_000
 """Records of one answer: they take some 50 MB of memory, and to forget more at once takes a tenth of a second."""
 
-_LEVELS = 3
-"""Levels that are read here: `{"items": [{...}]}` has the records on the third."""
+_CONTAINERS = 5 * MOST
+"""Lists and mappings in one answer: the garbage collector looks at them all at once."""
+_LEVELS = 20
+"""Levels on which something large may be: `{"items": [{...}]}` has the records on the third."""
 _SMALL = 100_000
 """Characters of a text that may be read in one call: it takes about two milliseconds."""
+_RECORD = 4_000
+"""Characters in which most records end: copying more for each would take longer than reading it."""
 _SPACE_RE = re.compile(r"[ \t\n\r]*")
 _decode = json.JSONDecoder().raw_decode
 
@@ -39,28 +44,35 @@ def documents(text: str) -> Iterator[Any]:
     """Every JSON document in a text: one as a rule, or one per line.
 
     Raises:
-        OutputError: A list or a mapping of the outer levels has more members than an answer may have records.
+        OutputError: It has more lists and mappings than an answer may have, or one of them more members than an answer
+            may have records.
         ValueError: What comes next is no JSON.
         RecursionError: It is nested too deeply.
     """
-    levels = _LEVELS if len(text) > _SMALL else 0
+    if len(text) > _SMALL and text.count("[") + text.count("{") > _CONTAINERS:
+        raise OutputError(f"it has more than {_CONTAINERS} lists and mappings. Let the command list less.")
     position, end = 0, len(text)
     while position < end:
         while position < end and text[position].isspace():
             position += 1
         if position < end:
-            document, position = _value(text, position, levels)
+            document, position = _value(text, position, _LEVELS)
             yield document
 
 
 def _value(text: str, position: int, levels: int) -> tuple[Any, int]:
     """The value at a position, and where it ends."""
     kind = text[position : position + 1]
-    if levels and kind == "[":
-        return _list(text, position + 1, levels - 1)
-    if levels and kind == "{":
-        return _mapping(text, position + 1, levels - 1)
-    return _decode(text, position)
+    if len(text) - position <= _SMALL or kind not in {"[", "{"}:  # however long a string or a number is, it is no work
+        return _decode(text, position)
+    for size in (_RECORD, _SMALL):
+        with suppress(ValueError):  # it goes on behind that
+            value, end = _decode(text[position : position + size])
+            return value, position + end
+    if not levels:
+        raise RecursionError("too deep for its size")
+    read = _list if kind == "[" else _mapping
+    return read(text, position + 1, levels - 1)
 
 
 def _list(text: str, position: int, levels: int) -> tuple[list[Any], int]:

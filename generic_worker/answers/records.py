@@ -10,6 +10,8 @@ import json
 import re
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from io import StringIO
+from itertools import islice
 from signal import Signals
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +20,7 @@ from jsonpath_ng.exceptions import JSONPathError
 from jsonpath_ng.ext.filter import OPERATOR_MAP
 from jsonpath_ng.ext.parser import parse as parse_jsonpath
 
+from generic_worker.answers.fields import LONGEST, text_of
 from generic_worker.answers.json_documents import documents, refuse_too_many
 from generic_worker.errors import OutputError
 from generic_worker.language.operations import JsonField
@@ -41,7 +44,7 @@ _EVERYTHING: Any = parse_jsonpath("$.*")
 OPERATOR_MAP["=~"] = lambda value, pattern: isinstance(value, str) and search(pattern, value) is not None
 """A pattern in a path has a time limit, as all have."""
 
-_DOCUMENT_RE = re.compile(r"""^[^\S\n]*(?:\{|\[\s*[\[{"\]])""", re.MULTILINE)
+_DOCUMENT = r"""^[^\S\n]*(?:\{|\[\s*[\[{"\]])"""
 """How a document begins, and no word in brackets such as `[node1]`."""
 
 _KILLED = frozenset(128 + n for n in (Signals.SIGHUP, Signals.SIGINT, Signals.SIGKILL, Signals.SIGTERM))
@@ -78,7 +81,7 @@ class Printed:
     def without(self, pattern: str | None) -> Printed:
         """The same without the lines in which a pattern matches."""
         kept = [
-            "".join(line for line in text.splitlines(keepends=True) if not search(pattern or "(?!)", line))
+            "".join(line for line in _lines(text) if not search(pattern or "(?!)", line))
             for text in (self.stdout, self.stderr)
         ]
         return replace(self, stdout=kept[0], stderr=kept[1])
@@ -97,6 +100,11 @@ class Records:
     records: list[Record]
     complete: bool = True
     unread: str = ""
+
+
+def _lines(text: str) -> Iterator[str]:
+    """The lines of a text with their ends, one after the other: to split millions in one call holds up all threads."""
+    return StringIO(text, newline="\n")
 
 
 def read(output: Output, stdout: str, stderr: str = "") -> Records:
@@ -120,7 +128,7 @@ def _read_regex(pattern: str, text: str) -> Records:
     for match in matches(pattern, text):
         if not match[0]:
             continue
-        records.append({name: value.strip() for name, value in match.groupdict().items() if value is not None})
+        records.append({name: text_of(value.strip()) for name, value in match.groupdict().items() if value is not None})
         refuse_too_many(records)
         if match.start() > end:
             unread.append(_whole_lines(text[end : match.start()], first=not end))
@@ -138,20 +146,19 @@ def _whole_lines(gap: str, *, first: bool, last: bool = False) -> str:
 
 
 def _read_columns(columns: list[str], separator: str | None, text: str) -> Records:
-    records, unread = [], []
-    lines = text.split("\n")
-    for line in lines:
+    records, unread, cut_off = [], StringIO(), False
+    for line in _lines(text):
         values = line.split(separator, len(columns) - 1)
         if len(values) == len(columns):
-            records.append({name: value.strip() for name, value in zip(columns, values, strict=True)})
+            records.append({name: text_of(value.strip()) for name, value in zip(columns, values, strict=True)})
             refuse_too_many(records)
-        else:  # a greeting, or a part of somebody else's text that has a line break
-            unread.append(line)
+        elif line.strip():  # a greeting, or a part of somebody else's text that has a line break
+            unread.write(line)
+            cut_off = not line.endswith("\n")
     if not records:
         shown = "white space" if separator is None else repr(separator)
         raise OutputError(f"no line has {len(columns)} columns separated by {shown}: {_excerpt(text)}")
-    cut_off = bool(lines[-1].strip()) and unread[-1:] == lines[-1:]
-    return Records(records, not cut_off, "\n".join(unread))
+    return Records(records, not cut_off, unread.getvalue())
 
 
 def _read_json(output: Output, text: str) -> Records:
@@ -177,7 +184,7 @@ def _read_json(output: Output, text: str) -> Records:
 
 def _greeting(text: str) -> str:
     """The lines before the first that a JSON document begins with; none where no line does."""
-    match = _DOCUMENT_RE.search(text)
+    match = search(_DOCUMENT, text)
     return text[: match.start()] if match else ""
 
 
@@ -194,7 +201,7 @@ def _record(fields: list[tuple[str, list[JsonField]]], value: object) -> Record:
     for name, alternatives in fields:
         text = next((text for field in alternatives if (text := _field(field, value)) is not None), None)
         if text is not None:
-            record[name] = text
+            record[name] = text_of(text)
     return record
 
 
@@ -235,6 +242,8 @@ def _plain_names(path: str) -> tuple[str, ...] | None:
 def _as_text(value: object) -> str | None:
     if value is None or isinstance(value, str):
         return value
+    if isinstance(value, (list, dict)):  # piece by piece, however large it is
+        return "".join(islice(json.JSONEncoder().iterencode(value), LONGEST))
     return json.dumps(value)
 
 

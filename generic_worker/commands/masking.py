@@ -39,6 +39,8 @@ _PART_RES = (
 _WORD_RE = re.compile(r"[^\s'\"]+")
 _ASSIGNED_RE = re.compile(r"(?<![\w.-])([\w.-]+)=(?=.)", re.DOTALL)
 _SHOWN = "********"
+_LONGEST = 4096
+"""Characters of what an infrastructure says that are shown: as many as a container's last words have in Kubernetes."""
 _WORD = 200
 """Characters, at most, of what an infrastructure says of thousands of jobs in the same words again and again."""
 
@@ -92,7 +94,14 @@ def masked_status(status: JobStatus, values: Mapping[str, Any]) -> JobStatus:
     """A status in whose words there are no secrets of its job."""
     if max(len(status.word), len(status.reason)) < SHORTEST_SECRET:
         return status
-    return replace(status, word=mask(status.word, values), reason=mask(status.reason, values))
+    hide = hiding(values)
+    return replace(status, word=shortened(hide, status.word), reason=shortened(hide, status.reason))
+
+
+def shortened(hide: Callable[[str], str], text: str) -> str:
+    """A text without its secrets, and no longer than anybody reads. It is masked first and cut after."""
+    text = hide(text)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
 def _hidden(text: str, secret: frozenset[str]) -> str:

@@ -84,13 +84,15 @@ class CommandResult:
 def last_lines(text: str, hide: Callable[[str], str], lines: int = 200, room: int = 20_000) -> str:
     """The last lines of a text without its secrets, whatever its size. It is masked first and cut after.
 
+    They have no NUL, which a state's message cannot hold where Prefect's database is PostgreSQL.
+
     Args:
         text: What was printed.
         hide: What masks the secrets in a text.
         lines: How many lines at most.
         room: How many characters at most.
     """
-    tail = hide(text[-_TAIL - room :].rstrip()).strip("\n")
+    tail = hide(text[-_TAIL - room :].rstrip()).strip("\n").replace("\0", "\N{REPLACEMENT CHARACTER}")
     tail = "\n".join(tail.splitlines()[-lines:])
     return tail if len(tail) <= room else f"...{tail[-room:]}"
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from generic_worker.answers.conclusions import StatusAnswer, explain_answer, gone, status_answer
 from generic_worker.answers.records import Printed
 from generic_worker.answers.submissions import find_answer, namesakes, submit_answer
-from generic_worker.commands.masking import hiding, masked_errors, masked_status
+from generic_worker.commands.masking import hiding, masked_errors, masked_status, shortened
 from generic_worker.commands.processes import last_lines
 from generic_worker.commands.programs import Holds, always
 from generic_worker.commands.rendering import prepared, used_names, uses_directory, without_environment
@@ -106,7 +106,7 @@ class Driver:
         if answer.outcome == "submitted":
             self.adopt(job, answer.fields)
             return Attempt(answer.outcome, "")
-        said = [answer.trouble, result.describe(hiding(job.values))]
+        said = [answer.trouble, await self._described(result, job)]
         return Attempt(answer.outcome, "\n".join(filter(None, said)), answer.nothing_done)
 
     def adopt(self, job: Job, record: Mapping[str, str]) -> None:
@@ -149,9 +149,8 @@ class Driver:
         missing = {key: str(job.values.get("job_name", "")) for key, job in keys.items() if key not in records}
         alike = {} if trouble else await self._read(result, partial(namesakes, command, missing))
         troubles = dict.fromkeys(missing, trouble) if trouble else alike
-        return {keys[key] for key in records}, {
-            keys[key]: self._said("find", why, result, jobs) for key, why in troubles.items()
-        }
+        said = {why: await self._said("find", why, result, jobs) for why in set(troubles.values())}
+        return {keys[key] for key in records}, {keys[key]: said[why] for key, why in troubles.items()}
 
     async def status(self, jobs: Iterable[Job]) -> StatusReport:
         """Ask for the states of jobs, with as few commands as the recipe allows.
@@ -164,7 +163,7 @@ class Driver:
             silent = report.silent
             groups = await _aside(len(silent), partial(grouped, silent, names, self.recipe.policy.batch))
             answers = await asyncio.gather(*(self._ask(group, command, names, report) for group in groups))
-            await _aside(len(silent), partial(report.take, command, list(zip(groups, answers, strict=True))))
+            await asyncio.to_thread(report.take, command, list(zip(groups, answers, strict=True)))
         await _aside(len(report.statuses), report.conclude)
         return report
 
@@ -184,9 +183,9 @@ class Driver:
         report.seconds += result.seconds
         keys = {job.id: job.key for job in jobs}
         answer = await self._read(result, partial(status_answer, self.recipe, command, keys))
-        answer.trouble = self._said("status", answer.trouble, result, jobs)
+        answer.trouble = await self._said("status", answer.trouble, result, jobs)
         if answer.remarks:  # a thousand, perhaps, and each is looked through for the secrets of all jobs
-            hide = hiding(*(job.values for job in jobs))
+            hide = partial(shortened, hiding(*(job.values for job in jobs)))
             answer.remarks = await asyncio.to_thread(lambda: list(map(hide, answer.remarks)))
         return answer
 
@@ -196,8 +195,8 @@ class Driver:
         if command is not None and status.state is not JobState.SUCCEEDED and await self.is_proven(job):
             with suppress(GenericWorkerError):
                 result = await self._run(command, self._values(job))
-                answer = await self._read(result, partial(explain_answer, command, status))
-                return masked_status(answer, job.values)
+                explained = partial(explain_answer, command, status)
+                return await self._read(result, lambda printed: masked_status(explained(printed), job.values))
         return status
 
     async def cancel(self, job: Job, step: int) -> tuple[bool, str]:
@@ -215,7 +214,7 @@ class Driver:
             return False, str(error)
         failed = result.timed_out or result.truncated or result.exit_code != 0
         is_gone = await self._read(result, partial(gone, command.absent))
-        return is_gone, result.describe(hiding(job.values)) if failed else ""
+        return is_gone, await self._described(result, job) if failed else ""
 
     async def logs(self, job: Job) -> str:
         """The last lines of a job's output; empty where the recipe or the infrastructure has none."""
@@ -227,7 +226,9 @@ class Driver:
                 result = await self._run(command, self._values(job))
         except GenericWorkerError:
             return ""
-        return last_lines(result.stdout, hiding(job.values)) if result.exit_code == 0 else ""
+        if result.exit_code != 0:
+            return ""
+        return await asyncio.to_thread(last_lines, result.stdout, hiding(job.values))
 
     async def cleanup(self, job: Job) -> str:
         """Clean up after a job that has ended, or that does not exist although it was to be submitted.
@@ -243,7 +244,7 @@ class Driver:
             try:
                 async with self._afterwards:
                     result = await self._run(command, self._values(job))
-                trouble = result.describe(hiding(job.values)) if result.exit_code != 0 else ""
+                trouble = await self._described(result, job) if result.exit_code != 0 else ""
             except GenericWorkerError as error:
                 trouble = str(error)
         if self._uses_directory:
@@ -262,13 +263,20 @@ class Driver:
         with masked_errors(values):
             return await self.runner.run(replace(prepared(self.recipe, operation, values), holds=holds))
 
+    # What was printed is looked at in threads only: to read it takes time, and so does to look for secrets in it.
+
     async def _read(self, result: CommandResult, answer: Callable[[Printed], T]) -> T:
         return await asyncio.to_thread(answer, self._printed(result))
 
-    def _said(self, verb: str, trouble: str, result: CommandResult, jobs: Sequence[Job]) -> str:
+    async def _described(self, result: CommandResult, *jobs: Job) -> str:
+        return await asyncio.to_thread(result.describe, hiding(*(job.values for job in jobs)))
+
+    async def _said(self, verb: str, trouble: str, result: CommandResult, jobs: Sequence[Job]) -> str:
         """What went wrong with a command, for people; empty if nothing did."""
-        hide = hiding(*(job.values for job in jobs))
-        return f"{self.recipe.name}: {verb}: {hide(trouble)}: {result.describe(hide)}" if trouble else ""
+        if not trouble:
+            return ""
+        hidden = await asyncio.to_thread(shortened, hiding(*(job.values for job in jobs)), trouble)
+        return f"{self.recipe.name}: {verb}: {hidden}: {await self._described(result, *jobs)}"
 
     def _printed(self, result: CommandResult) -> Printed:
         unreachable = self.recipe.via is not None and result.exit_code in self.recipe.via.unreachable

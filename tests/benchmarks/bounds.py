@@ -31,6 +31,34 @@ CASES = {
         {"json": "$[*]", "fields": {"id": "a", "state": "b"}},
         f"""echo '['; yes '{{"a": "4711", "b": "R", "c": "{"x" * 60}"}},' | head -c 8000000; echo '{{}}]'""",
     ),
+    "8 MB of JSON in a few lists": (
+        {"json": "$", "fields": {"id": "a", "state": "b"}},
+        "echo '[[[[['; yes '[],' | head -c 8000000",
+    ),
+    "8 MB of JSON deep inside": (
+        {"json": "$", "fields": {"id": "a", "state": "b"}},
+        """echo '[[[[[{"a":'; yes '"b",' | head -c 8000000 | sed '1s/^/[/'; echo '"c"]}]]]]]'""",
+    ),
+    "8 MB of names": (
+        {"json": "$", "fields": {"id": "a", "state": "b"}},
+        """echo '{"a": [[[[[{'; seq 700000 | sed 's/.*/"&":0,/'; echo '"x": 0}]]]]]}'""",
+    ),
+    "a text of 8 MB in JSON": (
+        {"json": "$", "fields": {"id": "a", "state": "b", "reason": "c"}},
+        """printf '{"a": "4711", "b": "R", "c": "'; yes | tr -d '\\n' | head -c 8000000; echo '"}'""",
+    ),
+    "a structure as a field": (
+        {"json": "$", "fields": {"id": "a", "state": "b", "reason": "c"}},
+        """printf '{"a": "4711", "b": "R", "c": ['; yes '"ab",' | head -c 590000; echo '1]}'""",
+    ),
+    "8 MB of words beside the lines": (
+        {"columns": ["id", "state"], "separator": "|"},
+        "echo '1|R'; yes ab | head -c 8000000",
+    ),
+    "8 MB of blank lines beside the lines": (
+        {"columns": ["id", "state"], "separator": "|"},
+        "echo '1|R'; yes '' | head -c 8000000",
+    ),
     "a pattern that takes years": ({"regex": "(?P<id>4)(?P<state>R)|(?:a|aa)+$"}, f"echo {'a' * 100}!"),
     "40 MB of refusal": ({"columns": ["id", "state"]}, f"{LINES} >&2; exit 1"),
 }

@@ -25,6 +25,7 @@ BAD = [
 @pytest.fixture(params=[0, 10**9], ids=["in steps", "in one"])
 def _size(request, monkeypatch):
     monkeypatch.setattr(json_documents, "_SMALL", request.param)
+    monkeypatch.setattr(json_documents, "_RECORD", request.param)
 
 
 @pytest.mark.usefixtures("_size")
@@ -52,10 +53,28 @@ def test_documents_before_one_that_is_cut_off_are_read():
     assert (read, next(found)) == ([{"a": 1}], {"a": 1})
 
 
-def test_what_is_nested_too_deeply_is_an_error(monkeypatch):
-    monkeypatch.setattr(json_documents, "_SMALL", 0)
+@pytest.mark.usefixtures("_size")
+def test_what_is_nested_too_deeply_is_an_error():
     with pytest.raises(RecursionError):
         list(documents("[" * 100_000))
+
+
+RECORDS = '{"id": "4711", "x": [{}]},' * 9_999
+DEEP = '{"a": {"b": [[{"c": [[{"d": [' + RECORDS + "[]]}]]}]]}}"
+
+
+@pytest.mark.parametrize("text", [DEEP, f"[{DEEP}, {DEEP}]", f'["{"x" * 200_000}", {DEEP}]'])
+def test_no_large_list_or_mapping_is_read_in_one_call(text, monkeypatch):
+    read = json_documents._decode
+
+    def decode(text, position=0):
+        value, end = read(text, position)
+        assert len(text) - position <= 100_000 or not isinstance(value, (list, dict))
+        return value, end
+
+    monkeypatch.setattr(json_documents, "_decode", decode)
+
+    assert list(documents(text)) == [json.loads(text)]
 
 
 @pytest.mark.parametrize(
@@ -67,3 +86,11 @@ def test_more_than_an_answer_may_have_is_refused_before_it_is_read(text):
         list(documents(text))
 
     assert str(error.value) == "it has more than 100000 records. Let the command list less."
+
+
+@pytest.mark.parametrize("many", ["{},", "[[]],", '{"a": [{"b": []}]},'])
+def test_many_small_lists_and_mappings_in_a_few_are_refused_too(many):
+    with pytest.raises(OutputError) as error:
+        list(documents(f"[[[[{many * 600_000}0]]]]"))
+
+    assert str(error.value) == "it has more than 500000 lists and mappings. Let the command list less."

@@ -99,6 +99,13 @@ def test_a_status_is_masked_in_the_infrastructures_own_words() -> None:
     assert masked_status(status, given) == JobStatus(JobState.FAILED, "Error(********)", "cannot start: ********", 1)
 
 
+def test_a_status_is_no_longer_than_anybody_reads_and_is_cut_after_it_was_masked() -> None:
+    given = values(recipe("  run: [launch]\n"), env={"API_KEY": "s3cret-key"})
+    status = JobStatus(JobState.FAILED, "Error", 4090 * "x" + "s3cret-key" + 100 * "y", 1)
+
+    assert masked_status(status, given).reason == 4090 * "x" + "******..."
+
+
 def test_what_is_said_of_a_value_shows_no_secret_in_it() -> None:
     said = "['--env=DB_PASSWORD=hunter2x', '--name=x'] is too long"
 

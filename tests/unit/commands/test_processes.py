@@ -57,6 +57,10 @@ def test_a_description_is_bounded():
     assert len(wide) < 3100
 
 
+def test_last_lines_have_no_nul_which_no_database_keeps():
+    assert CommandResult(Command(("x",)), 1, "", "a\0b\n", 0).describe(str) == "`x` exited 1 after 0.0 s\n    a\ufffdb"
+
+
 def test_a_description_is_masked_before_anything_is_cut_off():
     secret = "s3cret-" + "0123456789" * 4
 
