@@ -23,6 +23,8 @@ from generic_worker.language.value_types import (
 
 _CLAIM_SECONDS = 0.05
 """Seconds for a look at a value that a deployment has given: nothing else happens meanwhile."""
+_NO_PLAIN_ARGUMENT = ("-", "@", "file:", "fileb:")
+"""How an option begins, and what some command lines (`az`, `aws`) take for the content of a file."""
 
 
 class JsonField(Closed):
@@ -87,8 +89,13 @@ class Output(Closed):
         return self
 
     def can_yield(self, field: str, value: str) -> bool:
-        """Whether a value may be one of this output's. None may be taken for an option, or for more than one line."""
-        if field not in self.field_names or value.startswith("-") or not value.isprintable() or " " in value:
+        """Whether a value may be one of this output's. None is taken for an option, a file, or more than one line."""
+        if (
+            field not in self.field_names
+            or value.startswith(_NO_PLAIN_ARGUMENT)
+            or not value.isprintable()
+            or " " in value
+        ):
             return False
         group = _group(self.regex, field) if self.regex else ""
         try:

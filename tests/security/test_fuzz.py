@@ -7,13 +7,16 @@ same words but for that value, the same shell script, the same variables, and st
 import json
 import re
 import shlex
+import shutil
+import subprocess
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from generic_worker.commands.rendering import job_values, render, render_files, used_names
+from generic_worker.commands.rendering import job_values, prepared, render, render_files, used_names
 from generic_worker.errors import VariableError
+from generic_worker.jobs.directory import prepare_directory
 from generic_worker.language.structures import names_in
 from generic_worker.library.loading import found_recipes, load
 from generic_worker.library.template import checked_variables
@@ -169,3 +172,123 @@ def test_no_line_of_a_job_script_is_a_directive_of_its_scheduler(name):
     for text in texts:
         body = text.split("\n")[1:] if text.startswith("#!") else []
         assert not [line for line in body if line.startswith(DIRECTIVES)]
+
+
+HOST = {"process", "ssh", "systemd", "task-spooler"}
+"""Recipes whose scripts are about this host; they are tried with real jobs."""
+TEXT_PROGRAMS = (
+    "awk",
+    "basename",
+    "cat",
+    "cut",
+    "date",
+    "dirname",
+    "env",
+    "find",
+    "grep",
+    "id",
+    "sed",
+    "sha256sum",
+    "sh",
+    "tr",
+)
+STAND_IN = """#!/bin/sh
+printf '%s\\0' "${0##*/}" "$@" END >>"$CALLS"
+"""
+SPLIT = (
+    "a b",
+    "*",
+    "/*",
+    "%s%d%",
+    "\\101\\n",
+    "'",
+    '"',
+    "$(touch x)",
+    "`touch x`",
+    "; touch x",
+    "a\tb",
+    "&",
+    "~",
+    "-x",
+)
+
+
+@pytest.fixture
+def programs(tmp_path):
+    """A folder with stand-ins that write down their arguments, for all programs but those that only change texts."""
+    folder = tmp_path / "programs"
+    folder.mkdir()
+    needed = {name for recipe in found_recipes() for name in load(recipe).recipe.requires}
+    for name in needed.union({"cp", "mkdir", "mktemp", "mv", "rm", "tail", "touch"}) - set(TEXT_PROGRAMS):
+        (folder / name).write_text(STAND_IN)
+        (folder / name).chmod(0o755)
+    for name in TEXT_PROGRAMS:
+        (folder / name).symlink_to(shutil.which(name))
+    return folder
+
+
+def calls(recipe, operation, variables, programs):
+    """The arguments of all programs that a script starts; None where the values are refused."""
+    about = {"job_key": KEY, "command": "x", "env": {}, "labels": {}, "flow_run_id": "x", **dict.fromkeys(NAMES, "n")}
+    log = programs.with_name("calls")
+    log.write_text("")
+    for file in programs.parent.rglob("*.registered"):  # by an earlier call, which spares the next one a command
+        file.unlink()
+    try:
+        values = job_values(recipe, dict.fromkeys(recipe.required, "needed") | variables, about)
+        if recipe.files:
+            prepare_directory(recipe, values)
+        command = prepared(recipe, operation, {**values, "job_id": "4711", "job_ids": ["4711", "4712"]})
+    except VariableError:
+        return None
+    env = {"PATH": str(programs), "HOME": str(programs), "CALLS": str(log), **command.env}
+    subprocess.run(
+        command.argv, env=env, input=str(command.stdin).encode(), cwd=programs, capture_output=True, check=False
+    )
+    return sorted(call.split("\0") for call in log.read_text().split("\0END\0"))  # in a pipe they start in any order
+
+
+@pytest.mark.parametrize("name", sorted(found_recipes().keys() - HOST))
+def test_no_script_splits_a_value_or_makes_something_else_of_it(name, programs, monkeypatch, tmp_path):
+    """The programs that a script starts have the arguments for a harmless value, with the other in its place."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    recipe = load(name).recipe
+    scripts = [one for _, one in recipe.operations() if isinstance(one.run, str) or one.run[0] in {"sh", "/bin/sh"}]
+    for variable, schema in recipe.variables.items():
+        if given(schema, HARMLESS[0]) is None:
+            continue
+        for operation in (one for one in scripts if variable in used_names(recipe, one)):
+            expected = calls(recipe, operation, {variable: given(schema, HARMLESS[0])}, programs)
+            for evil in SPLIT:
+                found = calls(recipe, operation, {variable: given(schema, evil)}, programs)
+                if found is not None and expected is not None:
+                    wanted = [[word.replace(HARMLESS[0], evil) for word in call] for call in expected]
+                    assert found == sorted(wanted), (variable, evil)
+
+
+FILES = {
+    "aws-batch": ("file:///etc/passwd", "fileb:///etc/passwd", "https://evil.example/x"),
+    "aws-ecs": ("file:///etc/passwd", "fileb:///etc/passwd", "https://evil.example/x"),
+    "azure-container-instances": ("@/etc/passwd",),
+}
+ARGUMENTS = {"cluster", "log_group", "log_stream_prefix", "queue", "resource_group", "subscription"}
+"""Variables that scripts make arguments of; others are only looked at there."""
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_no_value_is_an_argument_that_its_program_takes_for_a_file(name):
+    """`aws --queue=file://x` and `az --name=@x` send what is in that file, and tell it in their errors."""
+    recipe, about = load(name).recipe, {"job_key": KEY, "command": "x", "env": {}, "labels": {}, "flow_run_id": "x"}
+    for variable, schema in recipe.variables.items():
+        for text in FILES[name] if given(schema, "x") is not None else ():
+            given_values = dict.fromkeys(recipe.required, "needed") | {variable: given(schema, text)}
+            try:
+                values = job_values(recipe, checked_variables(recipe, given_values), about | dict.fromkeys(NAMES, "n"))
+            except VariableError:
+                continue
+            for _, operation in recipe.operations():
+                command = render(recipe, operation, {**values, "job_id": "4711", "job_ids": ["4711"]})
+                taken = {name: value for name, value in command.env.items() if name in ARGUMENTS}
+                shown = [*command.argv, *taken.values()]
+                assert not [word for word in shown if word == text or word.endswith(f"={text}")], variable
+    assert not [text for text in FILES[name] if "http" not in text and recipe.submit.output.can_yield("id", text)]
