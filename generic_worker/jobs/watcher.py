@@ -178,6 +178,7 @@ class Watcher:
             if status.state is not watch.status.state:
                 watch.changed = now
                 watch.told.clear()
+                group.true_news = True
             watch.status = status
             watch.news = None
             if str(status) not in watch.told:  # reasons may take turns: of each it is told once

@@ -27,6 +27,8 @@ _AGE_PER_QUERY = 30.0
 """A job is asked about every `age / _AGE_PER_QUERY` seconds, so that the end of a short job is noticed soon."""
 _PAUSE_FACTOR = 10.0
 """Status commands that take a second all together are not run more often than every ten seconds."""
+_TRUE_NEWS_FACTOR = 3.0
+"""The same for those that news asks for while it is true: each shows a change, so there are no more than changes."""
 _NEWS_PAUSE = 0.25
 """Seconds between two queries that news asks for, at least. The more there is of it, the more time is between them."""
 SETTLED = 5.0
@@ -139,6 +141,7 @@ class WatchGroup:
         due: When to ask next, by `jobs.clock`.
         asked: When was last asked, likewise.
         news: Whether it was told since then that something may have changed.
+        true_news: Whether the last answer has shown another state of some job.
         rush: How many times the cost of a query has to pass before news may ask for the next.
         cost: Seconds that it takes to ask about all that the last news was about.
     """
@@ -150,6 +153,7 @@ class WatchGroup:
     due: float = math.inf
     asked: float = -math.inf
     news: bool = False
+    true_news: bool = False
     rush: float = 1.0
     cost: float = 0.0
     seconds: float = 0.0
@@ -171,8 +175,9 @@ class WatchGroup:
 
     def begin(self) -> None:
         """A query begins: news that comes from now on is not in its answer."""
-        self.rush = min(self.rush * 2, _PAUSE_FACTOR) if self.news else 1.0
-        self.news = False
+        most = _TRUE_NEWS_FACTOR if self.true_news else _PAUSE_FACTOR
+        self.rush = min(self.rush * 2, most) if self.news else 1.0
+        self.news = self.true_news = False
 
     def _news_pause(self) -> float:
         return max(_NEWS_PAUSE, min(self.cost * self.rush, self.driver.recipe.policy.poll))

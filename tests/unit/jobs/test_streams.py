@@ -211,6 +211,30 @@ def test_lines_without_end_make_it_ask_no_more_than_ten_times_its_cost_allows(tm
     simulated(scenario())
 
 
+def test_lines_that_are_true_are_followed_by_a_query_after_three_times_its_cost(tmp_path, simulated, events, timeless):
+    async def scenario():
+        timeless.seconds, jobs = 0.1, range(1, 41)
+        driver, feeds = events()
+        write(tmp_path, *(f"{number}|R|pf-{number}" for number in jobs))
+        async with Watcher(LOG) as watcher:
+            watches = [watcher.watch(a_job(tmp_path, number), driver, print) for number in jobs]
+            ends, late = {}, []
+            for number, watch in zip(jobs, watches, strict=True):
+                watch.ended.add_done_callback(lambda _, number=number: late.append(clock.now() - ends[number]))
+            await asyncio.sleep(30)
+            for number in jobs:
+                await asyncio.sleep(0.3)
+                write(tmp_path, *(f"{other}|{'CD' if other <= number else 'R'}|pf-{other}" for other in jobs))
+                ends[number] = clock.now()
+                feeds.says(f"changed {number}\n")
+            await asyncio.sleep(5)
+
+            assert len(late) == len(jobs)
+            assert max(late) <= 0.6
+
+    simulated(scenario())
+
+
 def test_a_stream_that_ends_is_started_again_after_growing_pauses_and_meanwhile_young_jobs_are_asked_about(
     tmp_path, simulated, events, caplog
 ):
