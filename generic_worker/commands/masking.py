@@ -8,7 +8,7 @@ import re
 import shlex
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -55,14 +55,23 @@ def mask(text: str, *values: Mapping[str, Any]) -> str:
         text: The text.
         values: The values of each job that may be spoken of.
     """
-    known = (some.secret if isinstance(some, JobValues) else frozenset(secrets(some)) for some in values)
+    return _masked(text, _known(values))
+
+
+def _masked(text: str, secret: frozenset[str]) -> str:
     hidden = _hidden_word if len(text) <= _WORD else _hidden
-    return hidden(text, _together(own_secrets(), *known))
+    return hidden(text, secret)
+
+
+def _known(values: Iterable[Mapping[str, Any]]) -> frozenset[str]:
+    """The secrets of jobs and the worker's own. Most jobs have the same ones."""
+    found = {some.secret if isinstance(some, JobValues) else frozenset(secrets(some)) for some in values}
+    return _together(own_secrets(), frozenset(found))
 
 
 @lru_cache(maxsize=256)
-def _together(*known: frozenset[str]) -> frozenset[str]:
-    return frozenset[str]().union(*known)
+def _together(own: frozenset[str], others: frozenset[frozenset[str]]) -> frozenset[str]:
+    return own.union(*others)
 
 
 def mask_named(text: str, values: Mapping[str, Any]) -> str:
@@ -77,8 +86,9 @@ def mask_named(text: str, values: Mapping[str, Any]) -> str:
 
 
 def hiding(*values: Mapping[str, Any]) -> Callable[[str], str]:
-    """What masks the secrets of jobs in texts; see `mask`."""
-    return lambda text: mask(text, *values)
+    """What masks the secrets of jobs in texts; see `mask`. They are looked for when the first text is masked."""
+    known = cache(lambda: _known(values))
+    return lambda text: _masked(text, known())
 
 
 @contextmanager

@@ -181,12 +181,16 @@ class Driver:
         except GenericWorkerError as error:
             return StatusAnswer(trouble=f"{self.recipe.name}: status: {error}")
         report.seconds += result.seconds
-        keys = {job.id: job.key for job in jobs}
-        answer = await self._read(result, partial(status_answer, self.recipe, command, keys))
-        answer.trouble = await self._said("status", answer.trouble, result, jobs)
-        if answer.remarks:  # a thousand, perhaps, and each is looked through for the secrets of all jobs
-            hide = partial(shortened, hiding(*(job.values for job in jobs)))
-            answer.remarks = await asyncio.to_thread(lambda: list(map(hide, answer.remarks)))
+        return await self._read(result, partial(self._status_answer, command, jobs, result))
+
+    def _status_answer(
+        self, command: Status, jobs: Sequence[Job], result: CommandResult, printed: Printed
+    ) -> StatusAnswer:
+        """What a status command says, without secrets. Thousands of jobs take time, as do a thousand remarks."""
+        answer = status_answer(self.recipe, command, {job.id: job.key for job in jobs}, printed)
+        answer.trouble = self._in_words("status", answer.trouble, result, jobs)
+        hide = partial(shortened, hiding(*(job.values for job in jobs)))
+        answer.remarks = list(map(hide, answer.remarks))
         return answer
 
     async def explain(self, job: Job, status: JobStatus) -> JobStatus:
@@ -272,11 +276,14 @@ class Driver:
         return await asyncio.to_thread(result.describe, hiding(*(job.values for job in jobs)))
 
     async def _said(self, verb: str, trouble: str, result: CommandResult, jobs: Sequence[Job]) -> str:
+        return await asyncio.to_thread(self._in_words, verb, trouble, result, jobs)
+
+    def _in_words(self, verb: str, trouble: str, result: CommandResult, jobs: Sequence[Job]) -> str:
         """What went wrong with a command, for people; empty if nothing did."""
         if not trouble:
             return ""
-        hidden = await asyncio.to_thread(shortened, hiding(*(job.values for job in jobs)), trouble)
-        return f"{self.recipe.name}: {verb}: {hidden}: {await self._described(result, *jobs)}"
+        hide = hiding(*(job.values for job in jobs))
+        return f"{self.recipe.name}: {verb}: {shortened(hide, trouble)}: {result.describe(hide)}"
 
     def _printed(self, result: CommandResult) -> Printed:
         unreachable = self.recipe.via is not None and result.exit_code in self.recipe.via.unreachable

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from generic_worker.job import UNKNOWN, Job, JobState, JobStatus
 from generic_worker.jobs import clock
 from generic_worker.jobs.streams import Streams
+from generic_worker.jobs.turns import Turn
 from generic_worker.jobs.watches import Infrastructure, Watch, WatchGroup
 
 if TYPE_CHECKING:
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from generic_worker.jobs.driver import Driver
     from generic_worker.jobs.status_report import StatusReport
 
-_ANSWERS_AT_ONCE = 500
-"""Answers that are taken in one go: passing on news takes time, and others have a turn in between."""
 _REMARKS = 1000  # oddities that are told, one warning each; of more there is one that says so
 _REMARKS_S = 86400.0  # seconds after which they may be told again
 
@@ -142,17 +141,18 @@ class Watcher:
         try:
             report = await group.driver.status([watch.job for watch in watches])
             self._note_health(group, watches, report)
+            turn = Turn()
             for remark in report.remarks:
+                await turn.end_in_time()
                 self._warn_once(group.driver, remark)
-            for number, watch in enumerate(watches):
-                if number % _ANSWERS_AT_ONCE == _ANSWERS_AT_ONCE - 1:
-                    await asyncio.sleep(0)
+            for watch in watches:
+                await turn.end_in_time()
                 if watch in group.watches:
                     self._take_answer(group, watch, report.statuses[watch.job])
         except Exception:
             self._logger.exception("%s: a status query failed.", group.driver.recipe.name)
             group.failures += 1
-        group.schedule()
+        await group.schedule()
 
     def _take_answer(self, group: WatchGroup, watch: Watch, status: JobStatus) -> None:
         """Take one answer about one job."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from generic_worker.job import UNKNOWN, Job, JobStatus
 from generic_worker.jobs import clock
+from generic_worker.jobs.turns import Turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -189,15 +190,26 @@ class WatchGroup:
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self.moved.wait(), left)
 
-    def schedule(self) -> None:
-        """Set the time of the next query."""
-        now, poll = clock.now(), self.driver.recipe.policy.poll
-        hurry = any(watch.hurry for watch in self.watches)
+    async def schedule(self) -> None:
+        """Set the time of the next query. That takes a while if jobs are many: who asks for one meanwhile gets it."""
+        self.asked = now = clock.now()
+        self.due, soonest, hurry = math.inf, math.inf, False
+        turn = Turn()
+        for watch in list(self.watches):
+            await turn.end_in_time()
+            soonest, hurry = min(soonest, watch.interval(now)), hurry or watch.hurry
+        self.due = min(self.due, now + self._wait(soonest, hurry=hurry) * random.uniform(0.9, 1.0))  # noqa: S311 - jitter
+
+    def _wait(self, soonest: float, *, hurry: bool) -> float:
+        """Seconds until the next query.
+
+        Args:
+            soonest: Seconds after which some job should be asked about; infinite if there is none.
+            hurry: Whether some job is being ended.
+        """
+        poll = self.driver.recipe.policy.poll
         if self.failures:
-            wait = min(poll * 2 ** min(self.failures - 1, 10), poll if hurry else max(_LONGEST, poll))
-        else:
-            soonest = min((watch.interval(now) for watch in self.watches), default=poll)
-            wait = max(soonest, self.seconds if hurry else min(self.infrastructure.seconds * _PAUSE_FACTOR, poll))
-            wait = min(wait, self._news_pause()) if self.news else wait
-        self.asked = now
-        self.due = now + wait * random.uniform(0.9, 1.0)  # noqa: S311 - jitter
+            return min(poll * 2.0 ** min(self.failures - 1, 10), poll if hurry else max(_LONGEST, poll))
+        soonest = poll if soonest == math.inf else soonest
+        wait = max(soonest, self.seconds if hurry else min(self.infrastructure.seconds * _PAUSE_FACTOR, poll))
+        return min(wait, self._news_pause()) if self.news else wait

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from generic_worker.job import Job
-from generic_worker.jobs import clock
+from generic_worker.jobs import clock, turns
 from generic_worker.jobs.driver import Driver
 from generic_worker.jobs.watches import Infrastructure, Watch, WatchGroup
 from generic_worker.library.loading import load
@@ -44,13 +44,28 @@ def group(timeless) -> Callable[..., WatchGroup]:
     return make
 
 
+def test_who_asks_for_a_query_while_the_next_one_is_being_set_gets_it(simulated, group, monkeypatch):
+    monkeypatch.setattr(turns, "_SECONDS", -1.0)
+
+    async def scenario() -> None:
+        some = group(1000, 1000, 1000)
+        setting = asyncio.create_task(some.schedule())
+        await asyncio.sleep(0)
+        some.ask_soon()
+        await setting
+
+        assert some.due - clock.now() <= 1
+
+    simulated(scenario())
+
+
 def waits(simulated: Any, make: Callable[[], WatchGroup]) -> float:
     """Seconds until a group is due, without the jitter: the longest of many answers."""
 
     async def scenario() -> float:
         group, found = make(), []
         for _ in range(200):
-            group.schedule()
+            await group.schedule()
             found.append(group.due - clock.now())
         assert min(found) >= 0.9 * max(found)
         return max(found)
