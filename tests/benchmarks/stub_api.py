@@ -40,10 +40,11 @@ class Stub:
     """The flow runs, and the answers about them."""
 
     def __init__(self, known: dict) -> None:
-        self.known, self.requests, self.runs = known, Counter(), {}
+        self.known, self.requests, self.runs, self.histories = known, Counter(), {}, {}
         for _ in range(known["number"]):
             run = deepcopy(known["scheduled"]["flow_run"]) | {"id": str(uuid4())}
             self.runs[run["id"]] = run | {"name": f"run-{run['id']}"}
+            self.histories[run["id"]] = [run["state"]]
 
     def routes(self) -> list:
         run = "/flow_runs/{id}"
@@ -54,6 +55,7 @@ class Stub:
             Route(run, self.run),
             Route(run, self.change, methods=["PATCH"]),
             Route(f"{run}/set_state", self.set_state, methods=["POST"]),
+            Route("/flow_run_states/", self.history),
             Route("/requests", self.counted),
             Route("/names", self.names),
             WebSocketRoute("/events/{way}", self.events),
@@ -82,6 +84,7 @@ class Stub:
     async def set_state(self, request):
         proposed = (await request.json())["state"]
         state = {"id": str(uuid4()), "timestamp": datetime.now(timezone.utc).isoformat(), **proposed}
+        self.histories[request.path_params["id"]].append(state)
         self.runs[request.path_params["id"]] |= {
             "state": state,
             "state_id": state["id"],
@@ -89,6 +92,9 @@ class Stub:
             "state_name": state["name"],
         }
         return self._answer(request, {"state": state, "status": "ACCEPT", "details": {"type": "accept_details"}})
+
+    async def history(self, request):
+        return self._answer(request, self.histories[request.query_params["flow_run_id"]])
 
     async def other(self, request):
         """Documents that are known; what is told, such as a heartbeat, is taken and forgotten."""
