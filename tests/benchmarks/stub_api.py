@@ -55,6 +55,7 @@ class Stub:
             Route(run, self.run),
             Route(run, self.change, methods=["PATCH"]),
             Route(f"{run}/set_state", self.set_state, methods=["POST"]),
+            Route(f"{run}/{{what}}", self.other, methods=["POST", "PATCH"]),
             Route("/flow_run_states/", self.history),
             Route("/requests", self.counted),
             Route("/names", self.names),
@@ -98,7 +99,7 @@ class Stub:
 
     async def other(self, request):
         """Documents that are known; what is told, such as a heartbeat, is taken and forgotten."""
-        path = "/" + request.path_params["path"]
+        path = request.url.path.removeprefix("/api")
         if request.method == "GET" and path not in self.known["answers"]:
             return Response(status_code=404)
         return self._answer(request, self.known["answers"].get(path))
