@@ -128,15 +128,19 @@ def job_key(flow_run: FlowRun) -> str:
 async def was_scheduled(client: PrefectClient, flow_run_id: UUID, pending: UUID) -> bool:
     """Whether a flow run was scheduled when it was made Pending, by that state's id; else its end is put back.
 
-    The API makes a run Pending also when it has ended: another worker has run it while the request was on its way.
+    The API makes a run Pending also when it has ended: another worker has run it while the request was on its way. One
+    that has moved on since then is for the next look at it.
     """
-    states = in_order(await client.read_flow_run_states(flow_run_id))
-    before = [state for state in states if state.id != pending]
-    if not before or before[-1].is_scheduled():
+    states = await client.read_flow_run_states(flow_run_id)
+    own = next((state for state in states if state.id == pending), None)
+    history = in_order(states, own)
+    if own is None or len(history) == 1:
         return True
-    if before[-1].is_final():
-        await client.set_flow_run_state(flow_run_id, before[-1], force=True)
-    return False
+    if in_order(states)[-1].id != pending and (await client.read_flow_run(flow_run_id)).state_id != pending:
+        return True
+    if history[-2].is_final():
+        await client.set_flow_run_state(flow_run_id, history[-2], force=True)
+    return history[-2].is_scheduled()
 
 
 async def save_pid(client: PrefectClient, flow_run_id: UUID, pid: str) -> bool:
