@@ -4,26 +4,15 @@ The scheduler here is a directory: a job is a file with its word and reason, whi
 """
 
 import pytest
+from board import board
 from prefect.states import Running
 
-RECIPE = {
-    "recipe": 1,
-    "name": "board",
-    "variables": {"place": {"type": "string"}},
-    "required": ["place"],
-    "submit": {
-        "run": 'echo "waiting|no node is free" >"$place/$job_key" && echo "$job_key"',
-        "output": {"regex": r"^(?P<id>pf-\S+)$"},
-    },
-    "find": {"run": 'ls "$place"', "output": {"regex": r"^(?P<id>(?P<key>pf-\S+))$"}},
-    "status": {
-        "run": 'cd "$place" && grep . /dev/null pf-* | tr : "|"',
-        "output": {"columns": ["id", "state", "reason"], "separator": "|"},
-    },
-    "states": {"pending": ["waiting"], "running": ["active"], "succeeded": ["done"], "failed": ["lost", "failed"]},
-    "cancel": {"run": 'echo "failed|cancelled" >"$place/$job_id"'},
-    "policy": {"poll": 1, "visible_after": 1},
-}
+RECIPE = board(
+    waits="waiting|no node is free",
+    cancelled="failed|cancelled",
+    columns=["id", "state", "reason"],
+    states={"pending": ["waiting"], "running": ["active"], "succeeded": ["done"], "failed": ["lost", "failed"]},
+)
 
 
 class Board:

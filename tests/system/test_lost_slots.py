@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from uuid import uuid4
 
 import pytest
+from board import board
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import StateDetails
 from prefect.states import Cancelling, Completed, Pending, Running, Scheduled, State, Submitting
@@ -20,24 +21,12 @@ from generic_worker.worker.assignments import Assignment, Assignments
 from generic_worker.worker.attempts import Attempts
 from generic_worker.worker.handing_back import awaiting_slot, put_back
 
-RECIPE = {
-    "recipe": 1,
-    "name": "board",
-    "variables": {"place": {"type": "string"}},
-    "required": ["place"],
-    "submit": {
-        "run": 'echo "waiting" >"$place/$job_key" && echo "$job_key"',
-        "output": {"regex": r"^(?P<id>pf-\S+)$"},
-    },
-    "find": {"run": 'ls "$place"', "output": {"regex": r"^(?P<id>(?P<key>pf-\S+))$"}},
-    "status": {
-        "run": 'cd "$place" && grep . /dev/null pf-* | tr : "|"',
-        "output": {"columns": ["id", "state"], "separator": "|"},
-    },
-    "states": {"pending": ["waiting"], "running": ["active"], "succeeded": ["done"], "cancelled": ["removed"]},
-    "cancel": {"run": 'echo "removed" >"$place/$job_id"'},
-    "policy": {"poll": 1, "visible_after": 1},
-}
+RECIPE = board(
+    waits="waiting",
+    cancelled="removed",
+    columns=["id", "state"],
+    states={"pending": ["waiting"], "running": ["active"], "succeeded": ["done"], "cancelled": ["removed"]},
+)
 LOST = "Flow run {} has lost its concurrency slot: the lease is gone."
 BACK = "Its concurrency slot was lost, and none is free. Its job was kept from starting."
 
