@@ -19,13 +19,13 @@ from uuid import uuid4
 
 from prefect.exceptions import Abort, ObjectNotFound, Pause
 from prefect.states import Cancelled, Crashed, Pending
-from prefect.utilities.engine import propose_state
 
 from generic_worker.errors import AttemptLostError
 from generic_worker.worker import flow_runs
 from generic_worker.worker.api_calls import FRESH, Moment, only_while
 from generic_worker.worker.claims import Claim, read_claims, write_claim
 from generic_worker.worker.histories import attempt_of, in_order, is_outdated
+from generic_worker.worker.transitions import propose_end, propose_pick_up
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -38,8 +38,6 @@ T = TypeVar("T")
 
 SETTLED = FRESH + 10.0
 """Seconds after which nothing is on its way any more of what a worker began before its attempt was taken over."""
-_JUST_NOW = 3.0
-"""Seconds after a poll for which a run is taken for scheduled without another look."""
 _AT_ONCE = 8
 """Ends that are reported at once: half of the connections that Prefect's client opens."""
 
@@ -89,12 +87,12 @@ class Attempts:
         """The API's client."""
         return self._client()
 
-    async def begin(self, flow_run: FlowRun, polled: Moment) -> Attempt | None:
+    async def begin(self, flow_run: FlowRun, read: Moment) -> Attempt | None:
         """Pick a scheduled flow run up: make it Pending, and write the attempt's first claim.
 
         Args:
-            flow_run: The flow run, as it was polled.
-            polled: When it was polled.
+            flow_run: The flow run, as it was read.
+            read: When that was.
 
         Returns:
             The attempt; None if another worker has it, or the run is not what it was.
@@ -102,18 +100,12 @@ class Attempts:
         Raises:
             Abort: The API refuses: another worker has made it Pending, as a rule.
         """
-        looked = False
-        while polled.age >= (FRESH if looked else _JUST_NOW):
-            looked, polled = True, Moment()
-            now = await flow_runs.read(self.client, flow_run.id)
-            if now is None or now.state_id != flow_run.state_id:  # it was polled without its state
-                return None
-        with only_while(lambda: polled.age < FRESH):
-            state = await propose_state(self.client, Pending(), flow_run_id=flow_run.id)
+        with only_while(lambda: read.age < FRESH):
+            state = await propose_pick_up(self.client, flow_run.id, Pending())
         if not state.is_pending():
             return None
-        attempt = Attempt(flow_run.id, state.id, -1, state, polled)
-        if not await flow_runs.patiently(lambda: flow_runs.was_scheduled(self.client, flow_run.id, state.id)):
+        attempt = Attempt(flow_run.id, state.id, -1, state, read)
+        if not await flow_runs.patiently(lambda: flow_runs.was_scheduled(self.client, flow_run.id, state)):
             return None
         try:
             return attempt if await self._write(attempt, 0) else None
@@ -233,7 +225,7 @@ class Attempts:
             return None
         end: State = Cancelled(message=message) if flow_run.state.is_cancelling() else Crashed(message=message)
         with only_while(lambda: looked.age < FRESH):
-            return await propose_state(client, end, flow_run_id=attempt.flow_run_id)
+            return await propose_end(client, attempt.flow_run_id, end, flow_run.state)
 
     async def conclude(self, call: Callable[[], Awaitable[T]]) -> T | None:
         """Look at a flow run and change it, again until there is an answer; a few at a time.

@@ -16,6 +16,7 @@ from tenacity import AsyncRetrying, RetryCallState, wait_random_exponential
 from generic_worker.errors import GenericWorkerError
 from generic_worker.worker.api_calls import OutdatedCallError
 from generic_worker.worker.histories import in_order, short
+from generic_worker.worker.transitions import put_end_back
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -125,21 +126,24 @@ def job_key(flow_run: FlowRun) -> str:
     return f"pf-{flow_run.id.hex}-{short(attempt) if attempt else '0'}"
 
 
-async def was_scheduled(client: PrefectClient, flow_run_id: UUID, pending: UUID) -> bool:
-    """Whether a flow run was scheduled when it was made Pending, by that state's id; else its end is put back.
+async def was_scheduled(client: PrefectClient, flow_run_id: UUID, pending: State) -> bool:
+    """Whether a flow run was scheduled when it was made Pending; else its end is put back.
 
     The API makes a run Pending also when it has ended: another worker has run it while the request was on its way. One
-    that has moved on since then is for the next look at it.
+    that was scheduled has left the time to its Pending state (`CopyScheduledTime` in the server), so that nothing need
+    be asked. One that has moved on since then is for the next look at it.
     """
+    if pending.state_details.scheduled_time is not None:
+        return True
     states = await client.read_flow_run_states(flow_run_id)
-    own = next((state for state in states if state.id == pending), None)
+    own = next((state for state in states if state.id == pending.id), None)
     history = in_order(states, own)
     if own is None or len(history) == 1:
         return True
-    if in_order(states)[-1].id != pending and (await client.read_flow_run(flow_run_id)).state_id != pending:
+    if in_order(states)[-1].id != pending.id and (await client.read_flow_run(flow_run_id)).state_id != pending.id:
         return True
     if history[-2].is_final():
-        await client.set_flow_run_state(flow_run_id, history[-2], force=True)
+        await put_end_back(client, flow_run_id, history[-2])
     return history[-2].is_scheduled()
 
 

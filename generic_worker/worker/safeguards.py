@@ -29,9 +29,10 @@ from generic_worker.worker.api_calls import ApiClock, Moment, look_after_calls
 from generic_worker.worker.api_outage import ApiOutage
 from generic_worker.worker.attempts import Attempt, Attempts
 from generic_worker.worker.leases import Leases
+from generic_worker.worker.polled_runs import PolledRuns
 from generic_worker.worker.queries import workers_of_pool
 from generic_worker.worker.shared_reads import share_reads
-from generic_worker.worker.submission_line import FRESH, SubmissionLine
+from generic_worker.worker.submission_line import SubmissionLine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,7 +66,7 @@ class Safeguards(_Base):
         self._api_clock = ApiClock()
         self._attempts = Attempts(self.name, lambda: self.client)
         self._leases = Leases(lambda: self.client, self._logger)
-        self._polled: dict[UUID, Moment] = {}
+        self._polled = PolledRuns(lambda: self.client)
         self._begun: dict[UUID, Attempt] = {}
         url = PREFECT_API_URL.value() or ""
         self._polling = ApiOutage("polling for flow runs", self._logger, url)
@@ -135,22 +136,17 @@ class Safeguards(_Base):
     async def _submit_run(self, flow_run: FlowRun) -> None:
         """Submit a flow run. Whatever goes wrong with one run must not end the worker; it is picked up again."""
         try:
-            async with self._line.place() as waited:
-                wanted = await self._still_scheduled(flow_run) if waited > FRESH else flow_run
-                if wanted is not None:
-                    await super()._submit_run(wanted)
+            async with self._line.place():
+                now = await self._polled.now(flow_run)
+                if now is not None:  # it was cancelled or deleted meanwhile, or another worker has it
+                    await super()._submit_run(now[0])
             self._release_limit_slot(flow_run.id)  # Prefect does not where the deployment is gone; twice does no harm
         except Exception as error:  # noqa: BLE001 - see above
             self.get_flow_run_logger(flow_run).warning("Picking up the flow run failed; it is tried again: %s", error)
             self._release_limit_slot(flow_run.id)
         finally:
             self._submitting_flow_run_ids.discard(flow_run.id)
-
-    async def _still_scheduled(self, flow_run: FlowRun) -> FlowRun | None:
-        """A flow run that has waited in the line, as it is now; None if it was cancelled or deleted meanwhile."""
-        self._polled[flow_run.id] = Moment()
-        now = await flow_runs.read(self.client, flow_run.id)
-        return now if now is not None and now.state is not None and now.state.is_scheduled() else None
+            self._polled.forget(flow_run.id)
 
     async def _get_scheduled_flow_runs(self) -> list[WorkerFlowRunResponse]:
         """Poll for flow runs that are due soon by the API's clock, and note when; for none while many wait already."""
@@ -162,8 +158,7 @@ class Safeguards(_Base):
             found = await super()._get_scheduled_flow_runs()
         finally:
             self._prefetch_seconds += ahead
-        waiting = {run: moment for run, moment in self._polled.items() if run in self._submitting_flow_run_ids}
-        self._polled = waiting | dict.fromkeys((entry.flow_run.id for entry in found), polled)
+        self._polled.note((entry.flow_run for entry in found), polled, self._submitting_flow_run_ids)
         # A run that is back already, while its last job is on its way out, cannot have a second place in the limit.
         borrowers = self._limiter.statistics().borrowers if self._limiter else ()
         return self._leases.leave_free([entry for entry in found if entry.flow_run.id not in borrowers])
@@ -190,7 +185,8 @@ class Safeguards(_Base):
         """Pick a flow run up."""
         logger = self.get_flow_run_logger(flow_run)
         try:
-            attempt = await self._attempts.begin(flow_run, self._polled[flow_run.id])
+            now = await self._polled.now(flow_run)  # the reading of its deployment may have taken long
+            attempt = await self._attempts.begin(flow_run, now[1]) if now is not None else None
         except Abort as abort:
             logger.info("The flow run is not submitted by this worker: %s", abort)
             return False
@@ -198,6 +194,7 @@ class Safeguards(_Base):
             logger.info("The flow run is not submitted by this worker: another one has it, or it was rescheduled.")
             return False
         self._begun[flow_run.id] = attempt
+        self._polled.forget(flow_run.id)
         return True
 
     async def _give_worker_labels_to_flow_run(self, flow_run_id: UUID) -> None:

@@ -20,8 +20,6 @@ _LONGEST = 60.0
 """Seconds after which a submission gives its place away. One that waits for its infrastructure makes no calls."""
 _FULL = 150
 """Flow runs in the line with which a poll brings little: its answer has 200, and those that wait are among them."""
-FRESH = 5.0
-"""Seconds for which what a poll said of a flow run holds. After them it may have been cancelled or deleted."""
 
 
 class SubmissionLine:
@@ -37,10 +35,9 @@ class SubmissionLine:
         return self._waiting >= _FULL
 
     @contextlib.asynccontextmanager
-    async def place(self) -> AsyncIterator[float]:
-        """A place for as long as the context lasts, a minute at most. Yields the seconds that it was waited for."""
-        loop = asyncio.get_running_loop()
-        came, taken = loop.time(), False
+    async def place(self) -> AsyncIterator[None]:
+        """A place for as long as the context lasts, a minute at most."""
+        taken = False
 
         def leave() -> None:
             nonlocal taken
@@ -54,9 +51,9 @@ class SubmissionLine:
         finally:
             self._waiting -= 1
         taken = True
-        leaving = loop.call_later(_LONGEST, leave)
+        leaving = asyncio.get_running_loop().call_later(_LONGEST, leave)
         try:
-            yield loop.time() - came
+            yield
         finally:
             leaving.cancel()
             leave()

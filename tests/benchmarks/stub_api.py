@@ -83,7 +83,9 @@ class Stub:
         return self._answer(request)
 
     async def set_state(self, request):
-        proposed = (await request.json())["state"]
+        proposed, now = (await request.json())["state"], self.runs[request.path_params["id"]]["state"]
+        if now["type"] == "SCHEDULED":
+            proposed["state_details"] |= {"scheduled_time": now["state_details"]["scheduled_time"]}
         state = {"id": str(uuid4()), "timestamp": datetime.now(timezone.utc).isoformat(), **proposed}
         self.histories[request.path_params["id"]].append(state)
         self.runs[request.path_params["id"]] |= {

@@ -11,14 +11,12 @@ from prefect.client.orchestration import get_client
 from prefect.exceptions import Abort
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Cancelled, Completed, Crashed, Pending, Running, Scheduled, Submitting
-from prefect.utilities.engine import propose_state
 
 from generic_worker.errors import AttemptLostError
 from generic_worker.worker import api_calls
 from generic_worker.worker.api_calls import ApiClock, Moment, look_after_calls
 from generic_worker.worker.attempts import Attempts
 from generic_worker.worker.claims import Claim, read_claims, write_claim
-from generic_worker.worker.flow_runs import was_scheduled
 
 WRITERS = 24
 LATER = "2999-01-01 00:00:00.000000"
@@ -236,36 +234,3 @@ def test_a_run_that_was_cancelled_while_it_was_picked_up_is_not_submitted(run, s
             await worker.step(attempt, client.hello)
 
     with_clients(work)
-
-
-def test_a_run_that_another_has_run_to_its_end_while_it_was_picked_up_keeps_its_end(run):
-    """What was polled is fresh for seconds, and a request may be on its way for longer than that."""
-
-    async def work(client):
-        worker, polled = Attempts("a", lambda: client), Moment()
-        scheduled = await client.read_flow_run(run.id)
-        other, attempt = await begun(client, "b")(run)
-        assert await other.report_end(attempt, "exit code 3.", f"pf-{run.id.hex}-{attempt.id.hex[-6:]}")
-
-        assert await worker.begin(scheduled, polled) is None
-        now = await client.read_flow_run(run.id)
-        return now.state.name, now.state.message, len(await client.read_flow_run_states(run.id))
-
-    name, message, number = with_clients(work)
-    assert (name, message) == ("Crashed", "exit code 3.")
-    assert number == 5  # Scheduled, Pending, Crashed; Pending and Crashed once more
-
-
-def test_an_end_that_came_after_a_run_was_picked_up_is_not_put_back(run):
-    """A worker is stopped right after it has made the run Pending; another takes that over and runs it."""
-
-    async def work(client):
-        state = await propose_state(client, Pending(), flow_run_id=run.id)
-        await client.set_flow_run_state(run.id, Scheduled(), force=True)
-        other, attempt = await begun(client, "b")(run)
-        assert await other.report_end(attempt, "exit code 3.", f"pf-{run.id.hex}-{attempt.id.hex[-6:]}")
-
-        await was_scheduled(client, run.id, state.id)
-        return [state.name for state in await client.read_flow_run_states(run.id)]
-
-    assert with_clients(work) == ["Scheduled", "Pending", "Scheduled", "Pending", "Crashed"]

@@ -9,8 +9,8 @@ from generic_worker.worker.submission_line import SubmissionLine
 
 
 async def stand(line, inside, leave):
-    async with line.place() as waited:
-        inside.append(waited)
+    async with line.place():
+        inside.append(len(inside))
         await leave.wait()
 
 
