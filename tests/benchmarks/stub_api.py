@@ -51,6 +51,7 @@ class Stub:
         return [
             Route("/work_pools/{name}/get_scheduled_flow_runs", self.scheduled, methods=["POST"]),
             Route("/flow_runs/filter", self.filtered, methods=["POST"]),
+            Route("/flow_runs/count", self.count, methods=["POST"]),
             Route("/{path:path}/filter", self.none, methods=["POST"]),
             Route(run, self.run),
             Route(run, self.change, methods=["PATCH"]),
@@ -69,8 +70,17 @@ class Stub:
 
     async def filtered(self, request):
         """The flow runs that are asked for by their ids; a question by anything else finds none."""
-        wanted = ((await request.json()).get("flow_runs") or {}).get("id") or {}
-        return self._answer(request, [self.runs[one] for one in wanted.get("any_") or [] if one in self.runs])
+        asked = await request.json()
+        return self._answer(request, self._found(asked)[asked["offset"] :][: asked["limit"]])
+
+    async def count(self, request):
+        return self._answer(request, len(self._found(await request.json())))
+
+    def _found(self, asked):
+        wanted = asked["flow_runs"] or {}
+        ids = (wanted.get("id") or {}).get("any_") or []
+        but = ((wanted.get("state") or {}).get("type") or {}).get("not_any_") or []
+        return [self.runs[one] for one in ids if one in self.runs and self.runs[one]["state_type"] not in but]
 
     async def none(self, request):
         return self._answer(request, [])
