@@ -64,6 +64,7 @@ class ApiClock:
         self._here = 0.0
         self._heard: Moment | None = None
         self._back: Moment | None = None
+        self._returned = asyncio.Event()
 
     def now(self) -> datetime:
         """The time there."""
@@ -87,11 +88,18 @@ class ApiClock:
         """Seconds since it answered again after an outage, of the API or of this host; endless if there was none."""
         return math.inf if self._back is None else self._back.age
 
+    async def pause(self, seconds: float) -> None:
+        """Sleep; less when meanwhile the API answers again, whoever asks it, of which nothing was heard for long."""
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._returned.wait(), seconds)
+
     def note(self, response: httpx.Response) -> None:
         """Read the time in an answer."""
         if not response.is_server_error:
             if self._heard is not None and self._heard.age > _OUT_OF_TOUCH:
                 self._back = Moment()
+                self._returned.set()
+                self._returned = asyncio.Event()
             self._heard = Moment()
         with contextlib.suppress(KeyError, ValueError, TypeError):  # an answer without one, or with another text there
             there = parsedate_to_datetime(response.headers["Date"])

@@ -6,7 +6,6 @@ Prefect's own loops end a worker after some failures in a row, and at once when 
 
 from __future__ import annotations
 
-import asyncio
 import random
 from typing import TYPE_CHECKING, TypeVar
 
@@ -18,10 +17,13 @@ if TYPE_CHECKING:
     import logging
     from collections.abc import Awaitable, Callable
 
+    from generic_worker.worker.api_calls import ApiClock
+
 T = TypeVar("T")
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 45.0
-"""Seconds between two tries, at first and at most: less than a minute, in which all is to go on after an outage."""
+"""Seconds between two tries, at first and at most: less than a minute, in which all is to go on after an outage.
+Whatever else asks the API meanwhile ends the pause when that answers again."""
 _SHOWN = 200
 """Characters of an error that a warning shows."""
 
@@ -37,10 +39,13 @@ class ApiOutage:
         what: What is done by them, for the log, such as "polling for flow runs".
         logger: Gets one warning when an outage begins, and one when it is over.
         url: The API's address, for the message about a wrong one.
+        clock: Hears when the API answers again, and makes the pauses.
     """
 
-    def __init__(self, what: str, logger: logging.Logger | logging.LoggerAdapter[logging.Logger], url: str) -> None:
-        self._what, self._logger, self._url = what, logger, url
+    def __init__(
+        self, what: str, logger: logging.Logger | logging.LoggerAdapter[logging.Logger], url: str, clock: ApiClock
+    ) -> None:
+        self._what, self._logger, self._url, self._clock = what, logger, url, clock
         self._answered = False
         self._failures = 0
         self._since = 0.0
@@ -66,7 +71,7 @@ class ApiOutage:
                 raise WrongApiError(text) from error
             self._note(error)
             pausing(seconds := self._pause())
-            await asyncio.sleep(seconds)
+            await self._clock.pause(seconds)
             return otherwise
         self._answered = True
         if self._failures:

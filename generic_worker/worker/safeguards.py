@@ -69,8 +69,8 @@ class Safeguards(_Base):
         self._polled = PolledRuns(lambda: self.client)
         self._begun: dict[UUID, Attempt] = {}
         url = PREFECT_API_URL.value() or ""
-        self._polling = ApiOutage("polling for flow runs", self._logger, url)
-        self._syncing = ApiOutage("the worker's heartbeat", self._logger, url)
+        self._polling = ApiOutage("polling for flow runs", self._logger, url, self._api_clock)
+        self._syncing = ApiOutage("the worker's heartbeat", self._logger, url, self._api_clock)
 
     async def start(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - whatever Prefect passes
         """Work until SIGTERM. However the worker ends, its commands end with it.

@@ -138,3 +138,21 @@ def test_what_is_json_is_an_answer(kind):
         return client.asked
 
     assert asyncio.run(work()) == 1
+
+
+def test_a_pause_ends_when_the_api_answers_again_of_which_nothing_was_heard_for_a_minute(monkeypatch):
+    async def work():
+        client, clock = Client({"Content-Type": "application/json"}), ApiClock()
+        look_after_calls(client, clock)
+        await client.get()
+        pause = asyncio.create_task(clock.pause(1000))
+        await client.get()
+        await asyncio.sleep(0.05)
+        early = pause.done()
+        monkeypatch.setattr(api_calls.time, "time", lambda now=api_calls.time.time: now() + 100)
+        await client.get()
+        await asyncio.wait_for(pause, 30)
+        await clock.pause(0.01)
+        return early
+
+    assert asyncio.run(work()) is False

@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from generic_worker.worker import api_outage
+from generic_worker.worker.api_calls import ApiClock
 from generic_worker.worker.api_outage import ApiOutage, WrongApiError
 
 LOG = logging.getLogger("test.outage")
@@ -52,7 +53,7 @@ async def outlast(outage, *results):
 
 @pytest.mark.parametrize("name", FAILURES)
 def test_whatever_the_api_answers_the_loop_goes_on_and_says_so_once(name, caplog):
-    outage = ApiOutage("polling", LOG, "http://prefect.example/api")
+    outage = ApiOutage("polling", LOG, "http://prefect.example/api", ApiClock())
 
     found = asyncio.run(outlast(outage, "a", FAILURES[name], FAILURES[name], FAILURES[name], "b"))
 
@@ -64,14 +65,14 @@ def test_whatever_the_api_answers_the_loop_goes_on_and_says_so_once(name, caplog
 
 
 def test_an_address_without_an_api_is_said_at_once_but_not_once_there_was_one():
-    wrong = ApiOutage("polling", LOG, "http://prefect.example")
+    wrong = ApiOutage("polling", LOG, "http://prefect.example", ApiClock())
     with pytest.raises(WrongApiError) as caught:
         asyncio.run(outlast(wrong, status(404)))
 
     assert str(caught.value) == (
         "http://prefect.example is not the address of a Prefect API: it answers with 404. Set PREFECT_API_URL."
     )
-    right = ApiOutage("polling", LOG, "http://prefect.example/api")
+    right = ApiOutage("polling", LOG, "http://prefect.example/api", ApiClock())
     assert asyncio.run(outlast(right, "a", status(404), "b")) == ["a", "nothing", "b"]
 
 
@@ -80,17 +81,17 @@ def test_the_pauses_grow_and_stay_under_a_minute(monkeypatch):
     monkeypatch.setattr(api_outage.random, "uniform", lambda _low, high: high)
     slept = []
 
-    async def sleep(seconds):
-        slept.append(seconds)
+    class Clock(ApiClock):
+        async def pause(self, seconds):
+            slept.append(seconds)
 
-    monkeypatch.setattr(api_outage.asyncio, "sleep", sleep)
-    asyncio.run(outlast(ApiOutage("polling", LOG, ""), *[status(503)] * 9))
+    asyncio.run(outlast(ApiOutage("polling", LOG, "", Clock()), *[status(503)] * 9))
 
     assert slept == [1, 2, 4, 8, 16, 32, 45, 45, 45]
 
 
 def test_a_page_of_html_is_shown_in_one_short_line(caplog):
-    asyncio.run(outlast(ApiOutage("polling", LOG, ""), ValueError("<html>\n" + "<p>no</p>\n" * 100)))
+    asyncio.run(outlast(ApiOutage("polling", LOG, "", ApiClock()), ValueError("<html>\n" + "<p>no</p>\n" * 100)))
 
     assert "\n" not in caplog.text.strip()
     assert len(caplog.text) < 500
