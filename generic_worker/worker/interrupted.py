@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
     from prefect.types import DateTime
 
-    from generic_worker.worker.api_calls import ApiClock
+    from generic_worker.worker.api_calls import ApiClock, Moment
     from generic_worker.worker.assignments import Assignment, Host
     from generic_worker.worker.attempts import Attempt, Attempts
 
@@ -45,8 +45,13 @@ class InterruptedSubmissions:
         self._clock = api_clock
         self._reminders: dict[UUID, Reminder] = {}
 
-    async def settle(self, without_id: Sequence[Assignment]) -> tuple[list[Assignment], list[Attempt]]:
+    async def settle(self, without_id: Sequence[Assignment], read: Moment) -> tuple[list[Assignment], list[Attempt]]:
         """Look up the jobs of runs whose key was saved, and no id.
+
+        Args:
+            without_id: The runs.
+            read: A moment since which they were read. What is concluded depends on how long their attempts had been
+                this worker's then: the API, and `find`, may take minutes to answer.
 
         Returns:
             Those whose jobs are there, and have their ids now; and attempts that were handed back or reported as ended.
@@ -60,7 +65,7 @@ class InterruptedSubmissions:
                 if assignment.job in found:
                     await self._save_id(assignment)
                     located.append(assignment)
-                elif await self._is_settled(assignment, trouble.get(assignment.job)):
+                elif await self._is_settled(assignment, trouble.get(assignment.job), read):
                     settled.append(assignment.attempt)
         return located, settled
 
@@ -71,9 +76,9 @@ class InterruptedSubmissions:
         except AttemptLostError:
             assignment.cancel.set()  # nobody counts on it any more
 
-    async def _is_settled(self, assignment: Assignment, trouble: str | None) -> bool:
+    async def _is_settled(self, assignment: Assignment, trouble: str | None, read: Moment) -> bool:
         """Settle what becomes of a run whose job was not found, if it is time for that."""
-        undecided = _may_appear(assignment)
+        undecided = _may_appear(assignment, read)
         if assignment.driver.recipe.find is None:
             return not undecided and await self._give_up_without_find(assignment)
         if trouble is not None:
@@ -107,12 +112,7 @@ class InterruptedSubmissions:
         return True
 
     async def hand_back(self, attempt: Attempt) -> bool:
-        """Give a run that was not submitted to whichever worker asks next. Says whether anything was done.
-
-        Nothing is done while a worker that had it before may still be about to save its job's key.
-        """
-        if attempt.number > 0 and attempt.taken.age < SETTLED:
-            return False
+        """Give a run that was not submitted to whichever worker asks next. Says whether anything was done."""
 
         def end(state: State) -> State | None:
             if state.is_cancelling():
@@ -125,10 +125,15 @@ class InterruptedSubmissions:
         return await give_back(self._attempts, attempt, end) is not None
 
 
-def _may_appear(assignment: Assignment) -> bool:
-    """Whether a job may be about to appear: its last worker may have been submitting it until its attempt was lost.
+def is_quiet(attempt: Attempt, read: Moment) -> bool:
+    """Whether no worker that had an attempt before was still about to save its job's key when the run was read."""
+    return attempt.number <= 0 or attempt.taken.age - read.age >= SETTLED
+
+
+def _may_appear(assignment: Assignment, read: Moment) -> bool:
+    """Whether a job may have been about to appear: its last worker may have been submitting until its attempt was lost.
 
     The command that submits it outlives a worker that is stopped; and then not everybody can see the job at once.
     """
     recipe = assignment.driver.recipe
-    return assignment.attempt.taken.age < SETTLED + recipe.submit.timeout + recipe.policy.visible_after
+    return assignment.attempt.taken.age - read.age < SETTLED + recipe.submit.timeout + recipe.policy.visible_after

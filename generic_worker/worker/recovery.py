@@ -22,7 +22,7 @@ from generic_worker.worker import flow_runs
 from generic_worker.worker.api_calls import Moment
 from generic_worker.worker.assignments import Assignment
 from generic_worker.worker.histories import is_outdated
-from generic_worker.worker.interrupted import InterruptedSubmissions
+from generic_worker.worker.interrupted import InterruptedSubmissions, is_quiet
 from generic_worker.worker.queries import runs_of_pool
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ class Recovery:
         Returns:
             Assignments whose jobs have ids, to be followed; and attempts that were handed back or reported as ended.
         """
-        gate = asyncio.Semaphore(8)
+        gate, read = asyncio.Semaphore(8), Moment()
 
         async def one(run: FlowRun) -> tuple[Attempt, Assignment | None] | None:
             async with gate:
@@ -118,10 +118,12 @@ class Recovery:
         claimed = [answer for answer in await asyncio.gather(*(one(run) for run in runs)) if answer is not None]
         found = [assignment for _, assignment in claimed if assignment is not None]
         taken = [assignment for assignment in found if assignment.job.id]
-        located, settled = await self._interrupted.settle([one for one in found if not one.job.id])
+        located, settled = await self._interrupted.settle([one for one in found if not one.job.id], read)
         taken += located
         without_job = [attempt for attempt, assignment in claimed if assignment is None]
-        settled += [attempt for attempt in without_job if await self._interrupted.hand_back(attempt)]
+        for attempt in without_job:
+            if is_quiet(attempt, read) and await self._interrupted.hand_back(attempt):
+                settled.append(attempt)
         for done in [*settled, *(assignment.attempt for assignment in taken)]:
             self._undecided.pop(done.id, None)
         return taken, settled

@@ -17,6 +17,8 @@ from generic_worker.worker import api_calls
 from generic_worker.worker.api_calls import ApiClock, Moment, look_after_calls
 from generic_worker.worker.attempts import Attempts
 from generic_worker.worker.claims import Claim, read_claims, write_claim
+from generic_worker.worker.flow_runs import save_pid
+from generic_worker.worker.recovery import Recovery
 
 WRITERS = 24
 LATER = "2999-01-01 00:00:00.000000"
@@ -234,3 +236,26 @@ def test_a_run_that_was_cancelled_while_it_was_picked_up_is_not_submitted(run, s
             await worker.step(attempt, client.hello)
 
     with_clients(work)
+
+
+def test_a_run_is_not_handed_back_for_what_was_read_of_it_before_its_last_worker_was_done(run, monkeypatch):
+    """The API takes a minute for one round of the worker that takes over; the other has submitted the job meanwhile."""
+
+    async def work(first, second):
+        worker, attempt = await begun(first)(run)
+        host, label = SimpleNamespace(client=second, name="b"), second.update_flow_run_labels
+
+        async def take_long(*values):
+            await label(*values)
+            assert attempt.is_fresh()
+            await save_pid(first, run.id, "faulty 1")
+            monkeypatch.setattr(api_calls.time, "time", lambda now=api_calls.time.time: now() + 100)
+
+        monkeypatch.setattr(second, "update_flow_run_labels", take_long)
+        attempts = Attempts("b", lambda: second)
+        recovery = Recovery(host, attempts, ApiClock(), None, None, lambda _: False, None)
+        settled = await recovery.take_over([await second.read_flow_run(run.id)], {"b"})
+        assert not await worker.is_mine(attempt)
+        return settled, [state.name for state in await first.read_flow_run_states(run.id)]
+
+    assert with_clients(work, 2) == (([], []), ["Scheduled", "Pending"])
