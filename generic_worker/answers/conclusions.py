@@ -206,14 +206,22 @@ def _readable(output: Output, printed: Printed) -> tuple[Records, str]:
 
 
 def explain_answer(command: Explain, status: JobStatus, printed: Printed) -> JobStatus:
-    """Complete a status with what explain says. The state stays what it was, unless nobody said how the job ended."""
+    """Complete a status with what explain says of its job. The state stays what it was, as in `explained`."""
+    records = explain_records(command, printed)
+    return explained(status, records[-1]) if records else status
+
+
+def explain_records(command: Explain, printed: Printed) -> Sequence[Record]:
+    """What an explain command says; nothing if it failed."""
     try:
         records = read(command.output, printed.stdout, printed.stderr).records
     except (OutputError, SlowPatternError):
         records = []
-    if printed.exit_code != 0 or not records:
-        return status
-    record = records[-1]
+    return records if printed.exit_code == 0 else []
+
+
+def explained(status: JobStatus, record: Record) -> JobStatus:
+    """Complete a status with a record. The state stays what it was, unless nobody said how the job ended."""
     exit_code, signal = number_of(record.get("exit_code")), signal_of(record.get("signal"))
     exit_code = status.exit_code if exit_code is None else exit_code
     signal = status.signal if signal is None else signal

@@ -190,7 +190,7 @@ def _command(recipe: Recipe, name: str, values: Mapping[str, Any], submitted: Ma
         known = dict(values)
     else:
         known = {**values, **submitted}
-    if verb == "status":
+    if verb in {"status", "explain", "cleanup"}:
         known["job_ids"] = [submitted["job_id"], _next_id(submitted["job_id"])]
     command = render(recipe, operation, known)
     return {

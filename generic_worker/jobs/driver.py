@@ -7,22 +7,21 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from generic_worker.answers.conclusions import StatusAnswer, explain_answer, gone, status_answer
-from generic_worker.answers.records import Printed
+from generic_worker.answers.conclusions import StatusAnswer, explain_records, explained, gone, status_answer
 from generic_worker.answers.submissions import find_answer, namesakes, submit_answer
-from generic_worker.commands.masking import hiding, masked_errors, masked_status, shortened
+from generic_worker.commands.masking import hiding, masked_status, shortened
 from generic_worker.commands.processes import last_lines
-from generic_worker.commands.programs import Holds, always
-from generic_worker.commands.rendering import prepared, used_names, uses_directory, without_environment
+from generic_worker.commands.rendering import used_names, uses_directory, without_environment
 from generic_worker.errors import CommandOverdue, GenericWorkerError, SubmitError
 from generic_worker.job import UNKNOWN, Job, JobState, JobStatus
 from generic_worker.jobs import clock
 from generic_worker.jobs.directory import prepare_directory, remove_directory
 from generic_worker.jobs.grouping import grouped, rendering
+from generic_worker.jobs.operations import Operations
+from generic_worker.jobs.sharing import Shared
 from generic_worker.jobs.status_report import StatusReport
 from generic_worker.jobs.submission import Attempt, Caller, submit_job
 from generic_worker.language.expressions import compile_text
@@ -30,8 +29,9 @@ from generic_worker.language.expressions import compile_text
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from generic_worker.answers.records import Printed, Record
     from generic_worker.commands.runner import CommandResult, CommandRunner
-    from generic_worker.language.operations import Find, Operation, Status
+    from generic_worker.language.operations import Explain, Find, Operation, Status
     from generic_worker.language.recipe import Recipe
 
 T = TypeVar("T")
@@ -46,7 +46,7 @@ async def _aside(jobs: int, function: Callable[[], T]) -> T:
     return await asyncio.to_thread(function) if jobs > _MANY else function()
 
 
-class Driver:
+class Driver(Operations):
     """Runs the operations of one recipe, in one event loop.
 
     Args:
@@ -55,8 +55,7 @@ class Driver:
     """
 
     def __init__(self, recipe: Recipe, runner: CommandRunner) -> None:
-        self.recipe = recipe
-        self.runner = runner
+        super().__init__(recipe, runner)
         self._uses_directory = uses_directory(recipe)
         self._captured = recipe.submit.output.field_names - {"id", "key", "name"}
         self._status_names = tuple(used_names(recipe, command) for command in recipe.statuses)
@@ -66,6 +65,8 @@ class Driver:
         self._submissions = asyncio.Semaphore(recipe.policy.commands)
         # Logs and clean-up wait while others do not: the end of a run is reported before either.
         self._afterwards = asyncio.Semaphore(max(1, recipe.policy.commands // 2))
+        self._explained = Shared(self._names(recipe.explain), recipe.policy.batch, self._explanations)
+        self._cleaned_up = Shared(self._names(recipe.cleanup), recipe.policy.batch, self._clean_up)
 
     @property
     def cleans_up(self) -> bool:
@@ -195,13 +196,23 @@ class Driver:
 
     async def explain(self, job: Job, status: JobStatus) -> JobStatus:
         """Complete the status of a job that ended other than well. Should that fail, it stays as it was."""
-        command = self.recipe.explain
-        if command is not None and status.state is not JobState.SUCCEEDED and await self.is_proven(job):
+        if self.recipe.explain and status.state is not JobState.SUCCEEDED and await self.is_proven(job):
             with suppress(GenericWorkerError):
-                result = await self._run(command, self._values(job))
-                explained = partial(explain_answer, command, status)
-                return await self._read(result, lambda printed: masked_status(explained(printed), job.values))
+                record = await self._explained.about(job)
+                return masked_status(explained(status, record), job.values) if record else status
         return status
+
+    async def _explanations(self, jobs: Sequence[Job]) -> dict[Job, Record | None] | None:
+        """What `explain` says of each of some jobs; None where it failed for several."""
+        command = cast("Explain", self.recipe.explain)
+        result = await self._run_for(command, jobs)
+        if len(jobs) > 1 and (result.exit_code != 0 or result.truncated):
+            return None
+        records = await self._read(result, partial(explain_records, command))
+        if len(jobs) == 1:
+            return {jobs[0]: records[-1] if records else None}
+        found = {record.get("id"): record for record in records}
+        return {job: found.get(job.id) for job in jobs}
 
     async def cancel(self, job: Job, step: int) -> tuple[bool, str]:
         """Run one step of cancelling a job.
@@ -246,46 +257,22 @@ class Driver:
         trouble, command = "", self.recipe.cleanup
         if command is not None and (not self._needs_job(command) or (job.id and await self.is_proven(job))):
             try:
-                async with self._afterwards:
-                    result = await self._run(command, self._values(job))
-                trouble = await self._described(result, job) if result.exit_code != 0 else ""
+                trouble = await self._cleaned_up.about(job)
             except GenericWorkerError as error:
                 trouble = str(error)
         if self._uses_directory:
             remove_directory(job.values)
         return trouble
 
+    async def _clean_up(self, jobs: Sequence[Job]) -> dict[Job, str] | None:
+        """What went wrong when some jobs were cleaned up; None where it failed for several."""
+        async with self._afterwards:
+            result = await self._run_for(cast("Operation", self.recipe.cleanup), jobs)
+        if result.exit_code == 0:
+            return dict.fromkeys(jobs, "")
+        return None if len(jobs) > 1 else {jobs[0]: await self._described(result, jobs[0])}
+
     def _needs_job(self, operation: Operation) -> bool:
         """Whether a command names what only a submitted job has."""
-        submitted = {"job_id", *(f"job_{name}" for name in self._captured)}
+        submitted = {"job_id", "job_ids", *(f"job_{name}" for name in self._captured)}
         return not submitted.isdisjoint(used_names(self.recipe, operation))
-
-    def _values(self, job: Job) -> dict[str, Any]:
-        return {**job.values, **job.submitted}
-
-    async def _run(self, operation: Operation, values: Mapping[str, Any], holds: Holds = always) -> CommandResult:
-        with masked_errors(values):
-            return await self.runner.run(replace(prepared(self.recipe, operation, values), holds=holds))
-
-    # What was printed is looked at in threads only: to read it takes time, and so does to look for secrets in it.
-
-    async def _read(self, result: CommandResult, answer: Callable[[Printed], T]) -> T:
-        return await asyncio.to_thread(answer, self._printed(result))
-
-    async def _described(self, result: CommandResult, *jobs: Job) -> str:
-        return await asyncio.to_thread(result.describe, hiding(*(job.values for job in jobs)))
-
-    async def _said(self, verb: str, trouble: str, result: CommandResult, jobs: Sequence[Job]) -> str:
-        return await asyncio.to_thread(self._in_words, verb, trouble, result, jobs)
-
-    def _in_words(self, verb: str, trouble: str, result: CommandResult, jobs: Sequence[Job]) -> str:
-        """What went wrong with a command, for people; empty if nothing did."""
-        if not trouble:
-            return ""
-        hide = hiding(*(job.values for job in jobs))
-        return f"{self.recipe.name}: {verb}: {shortened(hide, trouble)}: {result.describe(hide)}"
-
-    def _printed(self, result: CommandResult) -> Printed:
-        unreachable = self.recipe.via is not None and result.exit_code in self.recipe.via.unreachable
-        cut = result.timed_out or result.truncated
-        return Printed(result.stdout, result.stderr, result.exit_code, cut, unreachable)

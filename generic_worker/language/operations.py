@@ -195,9 +195,9 @@ class Status(Operation):
 
 
 class Explain(Operation):
-    """Tells more about one job that ended other than well: `exit_code`, `signal`, `reason`."""
+    """Tells more about jobs that ended other than well, of one (`job_id`) or of many (`job_ids`)."""
 
-    output: Output = Field(description="May yield `exit_code`, `signal` and `reason`.")
+    output: Output = Field(description="May yield `exit_code`, `signal` and `reason`; of many jobs it must yield `id`.")
     names_memory: StrictBool = Field(
         default=False,
         description="Whether the reason says it when a job was killed for too much memory: then no other kill is taken "

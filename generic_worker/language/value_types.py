@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 
 JOB_NAMES = {
     "job_id": "The infrastructure's id of the job.",
-    "job_ids": "The ids of all the jobs that one status command is asked about, a list.",
+    "job_ids": "The ids of all the jobs that one command is about, a list.",
     "job_key": "Our unique name of the job: lower case letters, digits and dashes, at most 63 characters.",
     "job_name": "The job's name for people. It is not unique.",
     "job_script": "The job script: environment, set-up, then the flow run's command. It holds secrets.",

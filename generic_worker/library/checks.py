@@ -106,7 +106,7 @@ def _available(recipe: Recipe, path: Path) -> frozenset[str]:
         return frozenset({*recipe.variables, *HOST_NAMES, *shared})
     if first in {"submit", "find", "files", "via", "script"}:
         return recipe.names - _SUBMITTED - captured
-    return recipe.names if first in {"status", "env"} else recipe.names - {"job_ids"}
+    return recipe.names if first in {"status", "explain", "cleanup", "env"} else recipe.names - {"job_ids"}
 
 
 def _without_a_job(recipe: Recipe) -> str:
@@ -125,7 +125,7 @@ def _unknown(recipe: Recipe, path: Path, names: frozenset[str]) -> Iterator[tupl
 
 def _why_not(recipe: Recipe, path: Path, name: str) -> str:
     if name == "job_ids":
-        return "only status asks about several jobs"
+        return "only status, explain and cleanup can be about several jobs"
     if path[0] in {"submit", "find", "files", "script"}:
         return "the job is not submitted yet"
     if path[0] == "via":
@@ -178,10 +178,9 @@ def compile_parts(text: str) -> list[str]:
 def _output(recipe: Recipe, path: Path, operation: Operation, output: Output) -> Iterator[tuple[Path, str]]:
     kind = "regex" if output.regex else "columns" if output.columns else "fields" if output.fields else ""
     fields, place, verb = output.field_names, (*path, "output", *([kind] if kind else [])), path[0]
-    one = not _mentioned(recipe, operation).isdisjoint(
-        {"job_id", "job_key", "job_dir"} if verb != "find" else {"job_key"}
-    )
-    missing = _missing_fields(str(verb), fields, kind, one=one)
+    mentioned = _mentioned(recipe, operation)
+    one = not mentioned.isdisjoint({"job_id", "job_key", "job_dir"} if verb != "find" else {"job_key"})
+    missing = _missing_fields(str(verb), fields, kind, one=one, many="job_ids" in mentioned)
     if missing:
         yield place, missing
     if output.id_ and verb not in {"submit", "find"}:
@@ -206,18 +205,20 @@ def _output(recipe: Recipe, path: Path, operation: Operation, output: Output) ->
         yield from _json_paths((*path, "output"), output)
 
 
-def _missing_fields(verb: str, fields: frozenset[str], kind: str, *, one: bool) -> str:
+def _missing_fields(verb: str, fields: frozenset[str], kind: str, *, one: bool, many: bool) -> str:
     """What a command's output has to yield besides, in one message; empty if that is nothing."""
     needed = {"submit": {"id"}, "find": {"id"} if one else {"id", "key"}, "status": {"state"}}.get(verb, set())
     missing, hint = sorted(needed - fields), ""
     why = ", and the command lists many jobs" if "key" in missing else ""
     if verb == "watch" and fields.isdisjoint({"id", "key"}):
         missing, why = ["id"], " or key"
-    elif verb == "status" and fields.isdisjoint({"id", "key"}) and not one:
+    elif (verb == "status" and fields.isdisjoint({"id", "key"}) and not one) or (
+        verb == "explain" and many and "id" not in fields
+    ):
         missing, why = ["id", *missing], ", and the command asks about many jobs"
     if not missing:
         return ""
-    if verb not in {"status", "watch"}:
+    if verb in {"submit", "find"}:
         rename = "" if "id" in missing else "call it key, and "
         hint = f" If the id is the key, {rename}write id: '${{job_key}}' in output."
     names = " and ".join(missing)

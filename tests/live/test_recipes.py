@@ -26,7 +26,7 @@ import pytest
 
 from generic_worker.commands.rendering import job_values
 from generic_worker.commands.runner import CommandRunner
-from generic_worker.job import Job, JobState
+from generic_worker.job import Job, JobState, JobStatus
 from generic_worker.jobs.cancellation import end_job
 from generic_worker.jobs.directory import prepare_directory
 from generic_worker.jobs.driver import Driver
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
     from generic_worker.commands.runner import Command, CommandResult
-    from generic_worker.job import JobStatus
     from generic_worker.jobs.watches import Watch
 
 PYTHON = "/usr/bin/python3"
@@ -485,6 +484,31 @@ def test_one_command_answers_for_many_jobs(site):
     assert len(site.runner.commands) == 1
     assert all(state.alive for state in states), Counter(states)
     assert len({job.id for job in jobs}) == len(jobs)
+
+
+@on(["docker", "podman"])
+def test_one_command_explains_the_ends_of_many_jobs_and_one_cleans_them_up(site):
+    jobs, failed = [site.job(shell(f"exit {code}")) for code in (3, 4, 5)], JobStatus(JobState.FAILED)
+
+    async def scenario() -> None:
+        await asyncio.gather(*(site.driver.submit(job) for job in jobs))
+        await eventually_true(lambda: are(JobState.FAILED))
+        site.runner.commands.clear()
+        explained = await asyncio.gather(*(site.driver.explain(job, failed) for job in jobs))
+        troubles = await asyncio.gather(*(site.driver.cleanup(job) for job in jobs))
+
+        assert [status.exit_code for status in explained] == [3, 4, 5]
+        assert (troubles, len(site.runner.commands)) == (["", "", ""], 2)
+        assert await are(JobState.ABSENT)
+        assert await asyncio.gather(*(site.driver.explain(job, failed) for job in jobs)) == [failed] * 3
+        assert (
+            await asyncio.gather(*(site.driver.cleanup(job) for job in jobs)) == [""] * 3
+        )  # repeated, it is no trouble
+
+    async def are(state: JobState) -> bool:
+        return await site.status(*jobs) == [state] * 3
+
+    asyncio.run(scenario())
 
 
 @on(BACKENDS)

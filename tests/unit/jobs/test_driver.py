@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -350,3 +351,59 @@ def test_a_pattern_that_takes_too_long_says_nothing_and_stops_nobody(tmp_path: P
 
         assert states(report) == {"1": "unknown"}
         assert f"test: status: {place}: the pattern '" in report.trouble
+
+
+SHARED = """
+explain: {run: [sh, '${place}/shared', explained, '${job_ids}'], output: {columns: [id, reason], separator: '|'}}
+cleanup: {run: [sh, '${place}/shared', cleaned, '${job_ids}']}
+"""
+SCRIPT = """
+cd "${0%/*}"
+echo "$*" >>ran
+until [ -e go ]; do sleep 0.01; done
+shift
+for id; do case $id in
+  3) echo "no such job: 3" >&2; code=1 ;;
+  *) echo "$id|because of $id" ;;
+esac; done
+exit "${code:-0}"
+"""
+
+
+def test_jobs_that_end_while_a_command_runs_share_the_next_and_are_alone_where_it_fails(tmp_path: Path) -> None:
+    driver, failed = driver_of(RECIPE + SHARED), JobStatus(JobState.FAILED, "F")
+    (tmp_path / "shared").write_text(SCRIPT)
+
+    async def shared(verb: str, first: list[Job], then: list[Job]) -> list[Any]:
+        for name in ("ran", "go"):
+            (tmp_path / name).unlink(missing_ok=True)
+        call = driver.cleanup if verb == "cleaned" else lambda job: driver.explain(job, failed)
+        tasks = [asyncio.create_task(call(job)) for job in first]
+        while not lines(tmp_path / "ran"):  # noqa: ASYNC110 - a script writes it
+            await asyncio.sleep(0.01)
+        tasks += [asyncio.create_task(call(job)) for job in then]
+        await asyncio.sleep(0)
+        (tmp_path / "go").touch()
+        return await asyncio.gather(*tasks)
+
+    async def scenario() -> None:
+        one, two, three, four = (a_job(tmp_path, number) for number in range(1, 5))
+        told = await shared("explained", [one], [two, four])
+
+        assert [status.reason for status in told] == ["because of 1", "because of 2", "because of 4"]
+        assert lines(tmp_path / "ran") == ["explained 1", "explained 2 4"]
+
+        told = await shared("explained", [one, two], [three, four])
+
+        assert [status.reason for status in told] == ["because of 1", "because of 2", "", "because of 4"]
+        assert lines(tmp_path / "ran")[:2] == ["explained 1 2", "explained 3 4"]
+        assert sorted(lines(tmp_path / "ran")[2:]) == ["explained 3", "explained 4"]
+
+        *others, trouble = await shared("cleaned", [one], [two, four, three])
+
+        assert others == ["", "", ""]
+        assert re.search(r" 3` exited 1 after \S+ s\n    no such job: 3$", trouble)
+        assert lines(tmp_path / "ran")[:2] == ["cleaned 1", "cleaned 2 4 3"]
+        assert sorted(lines(tmp_path / "ran")[2:]) == ["cleaned 2", "cleaned 3", "cleaned 4"]
+
+    asyncio.run(asyncio.wait_for(scenario(), 60))

@@ -46,6 +46,8 @@ def test_a_good_recipe_has_no_problems() -> None:
         {"status": "status: {run: [show], output: {columns: [id, state]}, absent: 'no (?P<id>.)'}"},
         {"find": "find: {run: [list, '${job_key}'], output: {columns: [id]}}"},
         {"other": "logs: {run: [logs, '${job_id}', '${job_host}', '${job_key}']}"},
+        {"other": "cleanup: {run: [rm, '${job_ids}']}"},
+        {"other": "explain: {run: 'why $job_ids', output: {columns: [id, reason]}}"},
         {"other": "scope: '${worker_host}-${queue}'"},
         {"other": "check: {run: [ping, '${worker_bin}', '${jobs_dir}']}\nvia: {run: [ssh, '${queue}']}"},
         {"other": "via: {run: [ssh, '${job_key}']}"},
@@ -80,8 +82,9 @@ def test_what_is_allowed(changed: dict[str, str]) -> None:
             "6:3: submit.run: ${job_state} has no value here: the job is not submitted yet.",
         ),
         (
-            {"other": "cleanup: {run: [rm, '${job_ids}']}"},
-            "10:21: cleanup.run[1]: ${job_ids} has no value here: only status asks about several jobs.",
+            {"other": "logs: {run: [cat, '${job_ids}']}"},
+            "10:19: logs.run[1]: ${job_ids} has no value here: only status, explain and cleanup can be about several "
+            "jobs.",
         ),
         (
             {"other": "check: {run: [ping, '${job_key}']}"},
