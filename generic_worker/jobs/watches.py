@@ -28,7 +28,7 @@ _AGE_PER_QUERY = 30.0
 """A job is asked about every `age / _AGE_PER_QUERY` seconds, so that the end of a short job is noticed soon."""
 _PAUSE_FACTOR = 10.0
 """Status commands that take a second all together are not run more often than every ten seconds."""
-_TRUE_NEWS_FACTOR = 3.0
+_TRUE_NEWS_FACTOR = 1.0
 """The same for those that news asks for while it is true: each shows a change, so there are no more than changes."""
 _NEWS_PAUSE = 0.25
 """Seconds between two queries that news asks for, at least. The more there is of it, the more time is between them."""
