@@ -21,7 +21,7 @@ from jsonpath_ng.ext.filter import OPERATOR_MAP
 from jsonpath_ng.ext.parser import parse as parse_jsonpath
 
 from generic_worker.answers.fields import LONGEST, text_of
-from generic_worker.answers.json_documents import documents, refuse_too_many
+from generic_worker.answers.json_documents import Members, documents, refuse_too_many
 from generic_worker.errors import OutputError
 from generic_worker.language.operations import JsonField
 from generic_worker.language.patterns import matches, search
@@ -34,6 +34,11 @@ if TYPE_CHECKING:
 
 Record = dict[str, str]
 
+
+class _Kept(dict[str, str]):
+    """A record in the place of what it was made of."""
+
+
 _LONGEST = 120
 """Characters of an output that a message quotes."""
 
@@ -43,6 +48,9 @@ _EVERYTHING: Any = parse_jsonpath("$.*")
 
 OPERATOR_MAP["=~"] = lambda value, pattern: isinstance(value, str) and search(pattern, value) is not None
 """A pattern in a path has a time limit, as all have."""
+
+_LIST_RE = re.compile(r"\$((?:\.[a-zA-Z_]\w*)*)\[\*\]", re.ASCII)
+"""A path to the members of a list, such as `$.jobs[*]`."""
 
 _DOCUMENT = r"""^[^\S\n]*(?:\{|\[\s*[\[{"\]])"""
 """How a document begins, and no word in brackets such as `[node1]`."""
@@ -166,8 +174,10 @@ def _read_json(output: Output, text: str) -> Records:
     fields = [(name, _alternatives(spec)) for name, spec in (output.fields or {}).items()]
     records: list[Record] = []
     greeting = _greeting(text)
+    at = _LIST_RE.fullmatch(output.json_path or "$")
+    members = Members(tuple(at[1].split(".")[1:]), lambda value: _Kept(_record(fields, value))) if at else None
     try:
-        for document in documents(text[len(greeting) :]):
+        for document in documents(text[len(greeting) :], members):
             found = path.find(document)
             if not found and not _is_empty_list(path, document):
                 raise OutputError(f"{output.json_path} finds nothing in {_excerpt(text)}")
@@ -197,6 +207,9 @@ def _is_empty_list(path: JSONPath, document: object) -> bool:
 
 
 def _record(fields: list[tuple[str, list[JsonField]]], value: object) -> Record:
+    """The record that a value is about, unless it is one already."""
+    if isinstance(value, _Kept):
+        return value
     record = {}
     for name, alternatives in fields:
         text = next((text for field in alternatives if (text := _field(field, value)) is not None), None)

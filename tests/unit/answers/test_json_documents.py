@@ -7,7 +7,7 @@ import json
 import pytest
 
 from generic_worker.answers import json_documents
-from generic_worker.answers.json_documents import documents
+from generic_worker.answers.json_documents import Members, documents
 from generic_worker.errors import OutputError
 
 GOOD = [
@@ -51,6 +51,29 @@ def test_documents_before_one_that_is_cut_off_are_read():
     found = documents('{"a": 1}\n{"a": ')
 
     assert (read, next(found)) == ([{"a": 1}], {"a": 1})
+
+
+@pytest.mark.parametrize(
+    ("names", "text", "kept"),
+    [
+        ((), "[1, [2], {}]", ["1", "[2]", "{}"]),
+        ((), '{"a": [1]}', {"a": [1]}),
+        (
+            ("a", "b"),
+            '{"b": [0], "a": {"b": [1, {"b": [2]}], "c": [3]}}',
+            {"b": [0], "a": {"b": ["1", "{'b': [2]}"], "c": [3]}},
+        ),
+        (("a",), '{"a": [1], "b": {"a": [2]}, "a": [3]}', {"a": ["3"], "b": {"a": [2]}}),
+        (("a",), '{"a": {"a": [1]}}', {"a": {"a": [1]}}),
+        (("a",), '[{"a": [1]}]', [{"a": [1]}]),
+        (("a",), '{"a": []}', {"a": []}),
+    ],
+)
+def test_of_the_members_of_one_list_only_what_is_wanted_is_kept(names, text, kept, monkeypatch):
+    monkeypatch.setattr(json_documents, "_SMALL", 0)
+    monkeypatch.setattr(json_documents, "_RECORD", 0)
+
+    assert list(documents(f"{text}\n{text}", Members(names, str))) == [kept] * 2
 
 
 @pytest.mark.usefixtures("_size")

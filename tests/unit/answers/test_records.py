@@ -196,3 +196,24 @@ def test_a_pattern_is_looked_for_on_both_streams() -> None:
     assert printed.shows("^four$")
     assert not printed.shows("two\nthree")
     assert not printed.shows(None)
+
+
+@pytest.mark.parametrize(
+    ("text", "records"),
+    [
+        (
+            '{"jobs": [{"id": 7, "state": "R"}, {"id": 8}], "more": [{"id": 9}]}',
+            [{"id": "7", "state": "R"}, {"id": "8"}],
+        ),
+        ('{"jobs": []}', []),
+    ],
+)
+def test_records_that_are_made_while_their_list_is_read_are_the_same(text, records, monkeypatch):
+    monkeypatch.setattr(json_documents, "_SMALL", 0)
+    monkeypatch.setattr(json_documents, "_RECORD", 0)
+
+    assert read(JOBS, text).records == records
+    with pytest.raises(OutputError, match=r"^not JSON "):
+        read(JOBS, text[:-1])
+    with pytest.raises(OutputError, match=r"^\$\.jobs\[\*\] finds nothing in "):
+        read(JOBS, text.replace("jobs", "other"))
