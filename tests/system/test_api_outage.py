@@ -1,7 +1,7 @@
 """The worker stays up, whatever the Prefect API answers; what happens meanwhile is reported later."""
 
 import pytest
-from fault_proxy import HTML, Fault
+from fault_proxy import HTML, Fault, FaultProxy
 
 OUTAGES = {
     "no-network": None,
@@ -18,27 +18,39 @@ LOST = "The Prefect API does not answer as it should"
 BACK = "The Prefect API answers again after"
 
 
-@pytest.mark.parametrize("name", OUTAGES)
-def test_an_outage_ends_neither_the_worker_nor_what_it_is_told(name, make_pool, start_worker, api_proxy, until):
-    pool = make_pool(f"outage-{name}")
+@pytest.fixture(scope="module")
+def serving(server, make_pool, start_worker):
+    """A pool, a worker that serves it through all the outages, and the proxy between it and the API."""
+    pool = make_pool("outages")
     at_once = {"PREFECT_CLIENT_MAX_RETRIES": "1"}  # not more: Prefect's client tries each call for a minute
-    with start_worker(pool.name, env={"PREFECT_API_URL": api_proxy.url, **at_once}) as worker:
-        running = pool.run(command="sh -c 'sleep 2; exit 3'")
-        pool.job(running)
-        if OUTAGES[name] is None:
-            api_proxy.cut_off()
-        else:
-            api_proxy.add(OUTAGES[name])
-            api_proxy.break_all()
-        until(lambda: worker.log.read_text().count(LOST) == 2, 90)  # once for polling, once for the heartbeat
-        later = pool.run(command="sh -c 'exit 4'")
-        api_proxy.mend()
+    with FaultProxy(server.port) as proxy, start_worker(pool.name, env={"PREFECT_API_URL": proxy.url, **at_once}) as w:
+        yield pool, w, proxy
 
-        assert pool.ended(running, 120).message.endswith("exit code 3.")
-        assert pool.ended(later, 120).message.endswith("exit code 4.")
-        until(lambda: worker.log.read_text().count(BACK) == 2, 90)
-        assert worker.poll() is None
-        assert worker.log.read_text().count(LOST) == 2
+
+@pytest.mark.parametrize("name", OUTAGES)
+def test_an_outage_ends_neither_the_worker_nor_what_it_is_told(name, serving, until):
+    pool, worker, proxy = serving
+    before = worker.log.stat().st_size
+
+    def told(words):
+        return worker.log.read_bytes()[before:].decode().count(words)
+
+    running = pool.run(command="sh -c 'sleep 2; exit 3'")
+    pool.job(running)
+    if OUTAGES[name] is None:
+        proxy.cut_off()
+    else:
+        proxy.add(OUTAGES[name])
+        proxy.break_all()
+    until(lambda: told(LOST) == 2, 90)  # once for polling, once for the heartbeat
+    later = pool.run(command="sh -c 'exit 4'")
+    proxy.mend()
+
+    assert pool.ended(running, 120).message.endswith("exit code 3.")
+    assert pool.ended(later, 120).message.endswith("exit code 4.")
+    until(lambda: told(BACK) == 2, 90)
+    assert worker.poll() is None
+    assert told(LOST) == 2
 
 
 def test_an_address_where_there_is_no_api_ends_the_worker_with_a_sentence(make_pool, start_worker, api_proxy, until):
