@@ -54,6 +54,9 @@ class Host(Protocol):
     def event_resources(self) -> list[RelatedResource]:
         """The work pool and the worker, as resources of an event."""
 
+    def leave_line(self, flow_run: FlowRun) -> None:
+        """Let the next flow run make its calls: this one's submit command begins."""
+
 
 @dataclass(slots=True, eq=False)
 class Assignment:
@@ -125,10 +128,9 @@ class Assignments:
 
     def take(self, assignment: Assignment) -> None:
         """Be responsible for a flow run from now on."""
-        flow_run = assignment.flow_run
-        self._active[flow_run.id] = assignment
-        if flow_run.state is None or not flow_run.state.is_running():
-            self._waiting[flow_run.id] = assignment
+        self._active[assignment.flow_run.id] = assignment
+        if assignment.flow_run.state is None or not assignment.flow_run.state.is_running():
+            self._waiting[assignment.flow_run.id] = assignment
 
     def begun(self, flow_run_id: UUID) -> None:
         """Note that a flow run runs: its job waits in no queue any more."""
@@ -189,6 +191,7 @@ class Assignments:
                 return cancelled
             if not flow_runs.is_active_state(state):
                 raise AttemptLostError(f"the flow run is {state.name} by now.")
+            self._host.leave_line(assignment.flow_run)
             return ("begun", "the flow run has begun.") if state.is_running() else ("go", "")
 
         return permit
@@ -263,8 +266,7 @@ class Assignments:
             if trouble:
                 logger.warning("Cleaning up after %s job %s failed: %s", job.recipe, job.id, trouble)
             job.fields[CLEANED] = "1"
-            now = await flow_runs.read(self._host.client, flow_run.id)
-            if now is not None and _is_job_of(job, now):
+            if (now := await flow_runs.read(self._host.client, flow_run.id)) is not None and _is_job_of(job, now):
                 await flow_runs.patiently(lambda: flow_runs.save_pid(self._host.client, flow_run.id, job.pid))
         return status
 

@@ -39,7 +39,7 @@ T = TypeVar("T")
 SETTLED = FRESH + 10.0
 """Seconds after which nothing is on its way any more of what a worker began before its attempt was taken over."""
 _AT_ONCE = 8
-"""Ends that are reported at once: half of the connections that Prefect's client opens."""
+"""Ends that are reported at once: as many as Prefect's client keeps connections."""
 
 
 @dataclass(slots=True, eq=False)

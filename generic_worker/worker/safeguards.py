@@ -133,10 +133,14 @@ class Safeguards(_Base):
         log = super().get_flow_run_logger(flow_run)
         return flow_runs.FlowRunLogger(log.logger, log.extra)
 
+    def leave_line(self, flow_run: FlowRun) -> None:
+        """Let the next flow run make its calls: this one's submit command begins."""
+        self._line.leave(flow_run.id)
+
     async def _submit_run(self, flow_run: FlowRun) -> None:
         """Submit a flow run. Whatever goes wrong with one run must not end the worker; it is picked up again."""
         try:
-            async with self._line.place():
+            async with self._line.place(flow_run.id):
                 now = await self._polled.now(flow_run)
                 if now is not None:  # it was cancelled or deleted meanwhile, or another worker has it
                     await super()._submit_run(now[0])
