@@ -20,7 +20,7 @@ from overhead import recipe
 from stub_api import recorded
 
 KINDS = ("generic", "noop")
-PATIENCE = {"generic": 450, "noop": 150}
+PATIENCE = {"generic": 900, "noop": 150}
 """Seconds after which a worker is not waited for any more."""
 MINUTES = 3
 """In which 2,000 runs are to be submitted: a goal for a machine that has nothing else to do."""
