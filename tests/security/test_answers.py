@@ -78,7 +78,7 @@ def test_an_error_that_names_a_command_is_a_reason_and_no_more(name, service):
     container = call("ps", "--all", "--quiet", "--no-trunc", "--latest").stdout.strip()
     try:
         assert created.returncode == 127, created.stderr
-        explain = render(recipe, recipe.explain, values | {"job_id": container})
+        explain = render(recipe, recipe.explain, values | {"job_ids": [container]})
         printed = call(*explain.argv[1:])
         status = explain_answer(recipe.explain, JobStatus(JobState.FAILED), Printed(printed.stdout, printed.stderr))
         assert status.exit_code == (127 if name == "docker" else None), printed  # podman keeps neither code nor error
