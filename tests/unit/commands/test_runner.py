@@ -113,7 +113,7 @@ def test_hundreds_of_commands_leave_nothing(tmp_path, script, rss, open_fds):
     codes = [outcome.exit_code for outcome in outcomes if isinstance(outcome, CommandResult)]
     assert {code: codes.count(code) for code in codes} == {0: 160, 3: 40, -9: 40}
     assert sum(isinstance(outcome, CommandError) for outcome in outcomes) == 160
-    assert len(open_fds()) == fds
+    assert len(open_fds()) <= fds  # of what was made before, some may go
     assert growth < 400 * 16 * 2**10, "16 KiB each"
 
 
