@@ -17,6 +17,7 @@ from generic_worker.commands.rendering import host_values, job_values, pasted, r
 from generic_worker.commands.secret_values import secrets
 from generic_worker.errors import RecipeError, VariableError
 from generic_worker.language.operations import Explain, Find, Status, Submit, Watch
+from generic_worker.language.value_types import ABOUT_MANY
 from generic_worker.library import examples
 from generic_worker.library.loading import load, locate, origin
 
@@ -190,7 +191,7 @@ def _command(recipe: Recipe, name: str, values: Mapping[str, Any], submitted: Ma
         known = dict(values)
     else:
         known = {**values, **submitted}
-    if verb in {"status", "explain", "cleanup"}:
+    if verb in ABOUT_MANY:
         known["job_ids"] = [submitted["job_id"], _next_id(submitted["job_id"])]
     command = render(recipe, operation, known)
     return {

@@ -175,10 +175,9 @@ class Driver(Operations):
     async def _ask(
         self, jobs: Sequence[Job], command: Status, names: frozenset[str], report: StatusReport
     ) -> StatusAnswer:
-        values = without_environment(self._values(jobs[0]), names) | {"job_ids": [job.id for job in jobs]}
         try:
             async with self._turns:
-                result = await self._run(command, values)
+                result = await self._run(command, self._values_of_all(jobs, names))
         except GenericWorkerError as error:
             return StatusAnswer(trouble=f"{self.recipe.name}: status: {error}")
         report.seconds += result.seconds

@@ -37,14 +37,17 @@ class Operations:
     def _values(self, job: Job) -> dict[str, Any]:
         return {**job.values, **job.submitted}
 
+    def _values_of_all(self, jobs: Sequence[Job], names: frozenset[str]) -> dict[str, Any]:
+        """The values of a command that uses some names and is about jobs for which it is the same."""
+        return without_environment(self._values(jobs[0]), names) | {"job_ids": [job.id for job in jobs]}
+
     def _names(self, operation: Operation | None) -> frozenset[str]:
         return used_names(self.recipe, operation) if operation else frozenset()
 
     async def _run_for(self, operation: Operation, jobs: Sequence[Job]) -> CommandResult:
         """Run a command about some jobs; about more than one only if it names `job_ids`."""
-        values, names = self._values(jobs[0]), self._names(operation)
-        if "job_ids" in names:
-            values = without_environment(values, names) | {"job_ids": [job.id for job in jobs]}
+        names = self._names(operation)
+        values = self._values_of_all(jobs, names) if "job_ids" in names else self._values(jobs[0])
         return await self._run(operation, values)
 
     async def _run(self, operation: Operation, values: Mapping[str, Any], holds: Holds = always) -> CommandResult:

@@ -33,6 +33,9 @@ JOB_NAMES = {
 HOST_NAMES = frozenset({"worker_host", "worker_user", "worker_bin", "jobs_dir"})
 """Those of them that have a value without a job."""
 
+ABOUT_MANY = frozenset({"status", "explain", "cleanup"})
+"""The operations whose command may be about many jobs: `job_ids`."""
+
 _RESERVED = frozenset({
     "name", "recipe", "variables",  # of the base job template
     "http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy",  # programs read them

@@ -17,7 +17,7 @@ from generic_worker.language.job_script import expressions_in, shell_names, unse
 from generic_worker.language.operations import JsonField, Status
 from generic_worker.language.recipe_texts import scripts, templates
 from generic_worker.language.structures import names_in, texts
-from generic_worker.language.value_types import HOST_NAMES, JOB_NAMES
+from generic_worker.language.value_types import ABOUT_MANY, HOST_NAMES, JOB_NAMES
 from generic_worker.library.validation import did_you_mean, mended, schema_problems
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def _available(recipe: Recipe, path: Path) -> frozenset[str]:
         return frozenset({*recipe.variables, *HOST_NAMES, *shared})
     if first in {"submit", "find", "files", "via", "script"}:
         return recipe.names - _SUBMITTED - captured
-    return recipe.names if first in {"status", "explain", "cleanup", "env"} else recipe.names - {"job_ids"}
+    return recipe.names if first in {*ABOUT_MANY, "env"} else recipe.names - {"job_ids"}
 
 
 def _without_a_job(recipe: Recipe) -> str:

@@ -25,7 +25,7 @@ from generic_worker.worker import flow_runs
 from generic_worker.worker.api_calls import FRESH, Moment, only_while
 from generic_worker.worker.claims import Claim, read_claims, write_claim
 from generic_worker.worker.histories import attempt_of, in_order, is_outdated
-from generic_worker.worker.transitions import propose_end, propose_pick_up
+from generic_worker.worker.transitions import propose_end, propose_once
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -101,7 +101,7 @@ class Attempts:
             Abort: The API refuses: another worker has made it Pending, as a rule.
         """
         with only_while(lambda: read.age < FRESH):
-            state = await propose_pick_up(self.client, flow_run.id, Pending())
+            state = await propose_once(self.client, flow_run.id, Pending())
         if not state.is_pending():
             return None
         attempt = Attempt(flow_run.id, state.id, -1, state, read)

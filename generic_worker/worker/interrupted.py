@@ -127,7 +127,12 @@ class InterruptedSubmissions:
 
 def is_quiet(attempt: Attempt, read: Moment) -> bool:
     """Whether no worker that had an attempt before was still about to save its job's key when the run was read."""
-    return attempt.number <= 0 or attempt.taken.age - read.age >= SETTLED
+    return attempt.number <= 0 or _was_ours_for(attempt, read) >= SETTLED
+
+
+def _was_ours_for(attempt: Attempt, read: Moment) -> float:
+    """Seconds for which an attempt had been this worker's when its run was read."""
+    return attempt.taken.age - read.age
 
 
 def _may_appear(assignment: Assignment, read: Moment) -> bool:
@@ -136,4 +141,4 @@ def _may_appear(assignment: Assignment, read: Moment) -> bool:
     The command that submits it outlives a worker that is stopped; and then not everybody can see the job at once.
     """
     recipe = assignment.driver.recipe
-    return assignment.attempt.taken.age - read.age < SETTLED + recipe.submit.timeout + recipe.policy.visible_after
+    return _was_ours_for(assignment.attempt, read) < SETTLED + recipe.submit.timeout + recipe.policy.visible_after

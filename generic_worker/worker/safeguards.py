@@ -142,7 +142,7 @@ class Safeguards(_Base):
         try:
             async with self._line.place(flow_run.id):
                 now = await self._polled.now(flow_run)
-                if now is not None:  # it was cancelled or deleted meanwhile, or another worker has it
+                if now is not None:  # else it was cancelled or deleted meanwhile, or another worker has it
                     await super()._submit_run(now[0])
             self._release_limit_slot(flow_run.id)  # Prefect does not where the deployment is gone; twice does no harm
         except Exception as error:  # noqa: BLE001 - see above

@@ -27,8 +27,8 @@ _PICKED_UP_OR_ENDED = UUID("8f0d1f5e-9c1f-4f7e-8b52-3f1f1f0c7f5a")
 """Made up once; it says nothing else. All versions of this worker must have the same."""
 
 
-async def propose_pick_up(client: PrefectClient, flow_run_id: UUID, state: State) -> State:
-    """Propose a state in which a flow run is a worker's. Returns the state that it has then.
+async def propose_once(client: PrefectClient, flow_run_id: UUID, state: State) -> State:
+    """Propose a state that follows no other that is proposed so: a pick-up. Returns the state that a flow run has then.
 
     Raises:
         prefect.exceptions.Abort: The API refuses.
@@ -37,7 +37,7 @@ async def propose_pick_up(client: PrefectClient, flow_run_id: UUID, state: State
 
 
 async def propose_end(client: PrefectClient, flow_run_id: UUID, end: State, now: State) -> State:
-    """Propose the state in which a flow run ends, as `propose_pick_up` does.
+    """Propose the state in which a flow run ends, as `propose_once` does.
 
     Args:
         client: The API's client.
@@ -47,7 +47,7 @@ async def propose_end(client: PrefectClient, flow_run_id: UUID, end: State, now:
     """
     if now.state_details.transition_id == _PICKED_UP_OR_ENDED:
         await propose_state(client, Submitting(), flow_run_id=flow_run_id)
-    return await propose_state(cast("PrefectClient", _Transitions(client)), end, flow_run_id=flow_run_id)
+    return await propose_once(client, flow_run_id, end)
 
 
 async def put_end_back(client: PrefectClient, flow_run_id: UUID, end: State) -> None:
