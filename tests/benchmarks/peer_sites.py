@@ -82,7 +82,7 @@ class Docker:
 
     name, peer, version, kind, recipe = "dockerd", "prefect-docker", "0.7.4", "docker", "docker"
     sent = "requests to dockerd"
-    polls = "poll 10 s and events beside a connection held for each job"
+    polls = "poll 15 s and events beside a connection held for each job"
 
     def __init__(self) -> None:
         self.env = backend("dockerd")
