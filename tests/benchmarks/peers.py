@@ -18,7 +18,7 @@ from peer_sides import Side, Usage
 from peer_sites import SITES, Absent, peers
 
 RUNS, ENDS = 100, 30
-WINDOW, SPAN = 30, 15  # seconds: of watching, and in which jobs end; both are whole poll intervals of all workers
+WINDOW, SPAN = 60, 15  # seconds: of watching, and in which jobs end; both are whole poll intervals of all workers
 PATIENCE = 20  # seconds without news after which a worker notices no more ends: longer than all poll intervals
 
 
