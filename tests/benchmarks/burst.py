@@ -1,6 +1,7 @@
 """Many flow runs scheduled at once, until all are submitted; beside a worker that does nothing, which is cut short.
 
-`burst.py [NUMBER...] [--stub] [--json FILE]`, by default 300. One that was among the last is cancelled on the way.
+`burst.py [NUMBER...] [generic] [noop] [holding] [--stub] [--json FILE]`, by default 300, of the first two workers. One
+that was among the last is cancelled on the way.
 With `--stub` the API is one that does next to nothing (`stub_api.py`): what is measured is the worker, not the server.
 """
 
@@ -15,12 +16,14 @@ import time
 import urllib.request
 
 from figures import Figure
-from measure import HERE, Deployment, Worker, cpu, free_port, main, prefect_server, until
+from measure import HERE, Deployment, Worker, cpu, free_port, main, memory, prefect_server, until
 from overhead import recipe
 from stub_api import recorded
 
 KINDS = ("generic", "noop")
-PATIENCE = {"generic": 900, "noop": 150}
+HOLDING = "holding"
+"""Only when asked for: a worker that does nothing either, whose runs go on. So it holds what Prefect holds of one."""
+PATIENCE = {"generic": 900, "noop": 150, HOLDING: 300}
 """Seconds after which a worker is not waited for any more."""
 MINUTES = 3
 """In which 2,000 runs are to be submitted: a goal for a machine that has nothing else to do."""
@@ -71,13 +74,14 @@ def submitted(worker: Worker, names: dict[str, str], begun) -> dict:
     """Wait until a worker has submitted all runs, or for as long as it is waited for; `begun()` when it has started."""
     try:
         until(worker.started, 120)
-        began, used = time.monotonic(), cpu(worker.pid)[0]
+        began, used, room = time.monotonic(), cpu(worker.pid)[0], memory(worker.pid)
         begun()
         done, patience = 0, PATIENCE[worker.log.stem.partition("-")[0]]
         while done < len(names) and time.monotonic() - began < patience:
             time.sleep(1)
             done = len(worker.submissions(names))
         seconds, used = time.monotonic() - began, cpu(worker.pid)[0] - used
+        room = memory(worker.pid) - room
         log = worker.log.read_text(errors="replace")
     finally:
         worker.stop()
@@ -87,6 +91,7 @@ def submitted(worker: Worker, names: dict[str, str], begun) -> dict:
         "of": len(names),
         "seconds": seconds,
         "processor": used / max(done, 1),
+        "memory": room / max(done, 1),
         "errors": len(errors),
         "first errors": errors[:3],
     }
@@ -100,7 +105,7 @@ def cancel(pool: Deployment, run: str) -> None:
 
 def measure() -> list[Figure]:
     numbers = [int(word) for word in sys.argv[1:] if word.isdigit()] or [300]
-    kinds = [kind for kind in KINDS if kind in sys.argv] or KINDS
+    kinds = [kind for kind in (*KINDS, HOLDING) if kind in sys.argv] or KINDS
     found, one = [], stub_burst if "--stub" in sys.argv else burst
     with prefect_server() as server:
         from generic_worker.library.loading import load  # noqa: PLC0415 - after the server's settings
@@ -131,7 +136,7 @@ def figure(number: int, here: dict) -> Figure:
 
 
 def said(one: dict) -> str:
-    own = f"{one['processor'] * 1000:.0f} ms of processor time each"
+    own = f"{one['processor'] * 1000:.0f} ms of processor time and {one['memory'] / 1000:.0f} kB each"
     own += f", {one['requests']:.1f} requests each" if "requests" in one else ""
     return f"{one['submitted']:,} submitted in {one['seconds']:.0f} s, {own}, {one['errors']} errors in the log"
 

@@ -31,6 +31,16 @@ class NoopWorker(BaseWorker):
         return BaseWorkerResult(identifier="nothing", status_code=0)
 
 
+class HoldingWorker(NoopWorker):
+    """The same, but what it runs goes on: it holds what Prefect holds of a run."""
+
+    type = "holding"
+
+    async def run(self, flow_run, configuration, task_status=None):
+        await super().run(flow_run, configuration, task_status)
+        await asyncio.Event().wait()
+
+
 class AdoptingWorker(GenericWorker):
     """Watches the flow runs of its pool as if it had submitted their jobs.
 
@@ -126,7 +136,8 @@ class WaitingWorker(WatchingWorker):
     state = StateType.PENDING
 
 
-KINDS = {one.type: one for one in (NoopWorker, AdoptingWorker, WatchingWorker, WaitingWorker, GenericWorker)}
+WORKERS = (NoopWorker, HoldingWorker, AdoptingWorker, WatchingWorker, WaitingWorker, GenericWorker)
+KINDS = {one.type: one for one in WORKERS}
 
 if __name__ == "__main__":
     kind, pool = sys.argv[1:3]
