@@ -232,9 +232,15 @@ def server(tmp_path_factory, monkeypatch_session):
     }
     found = Server({**kept, **own}, home, port)
     found.start()
-    from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings  # noqa: PLC0415 - it is slow to load
+    from prefect.settings import (  # noqa: PLC0415 - it is slow to load
+        PREFECT_API_URL,
+        PREFECT_CLIENT_MAX_RETRIES,
+        PREFECT_HOME,
+        temporary_settings,
+    )
 
-    settings = {PREFECT_API_URL: own["PREFECT_API_URL"], PREFECT_HOME: str(home)}
+    # SQLite is locked for long on a busy machine: the server answers 503 then
+    settings = {PREFECT_API_URL: own["PREFECT_API_URL"], PREFECT_HOME: str(home), PREFECT_CLIENT_MAX_RETRIES: 20}
     with temporary_settings(settings), _one_client() as found.call:
         yield found
     found.stop()
