@@ -48,8 +48,8 @@ def test_flow_runs_of_every_phase_end_as_their_jobs_did(make_pool, start_worker,
         flow = pool.run({"seconds": SECONDS + 40}, command=f"{sys.executable} -m prefect flow-run execute")
         until(lambda: pool.state(flow) == "Running", 120)
         begin("waits, and begins during it", "ends during it")
-        for run in runs["ends during it"]:
-            pool.job(run, 120)
+        for run in runs["waits, and begins during it"] + runs["ends during it"]:
+            pool.job(run, 120)  # one that is submitted afterwards would wait as long from then on
         begin("is submitted as it begins")
         cancel("is cancelled just before it")
         api_proxy.cut_off()
