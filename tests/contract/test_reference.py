@@ -156,7 +156,7 @@ def test_the_page_has_every_filter_of_our_own():
 
 
 def test_a_process_group_is_signalled_in_the_way_that_the_page_says():
-    script = 'setsid sleep 30 & group=$!; sleep 0.2; kill -s TERM -- "-$group" && wait $group; echo $?'
+    script = 'setsid sleep 60 & group=$!; until kill -s TERM -- "-$group"; do sleep 0.1; done; wait $group; echo $?'
 
     assert '`kill -s TERM -- "-$group"`' in PAGE
     assert subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, check=True).stdout == "143\n"

@@ -37,7 +37,7 @@ def proxy(asked):
 
 
 def post(proxy, path="/runs"):
-    return httpx.post(proxy.url + path, content=b"x" * 5, timeout=5, trust_env=False)
+    return httpx.post(proxy.url + path, content=b"x" * 5, timeout=60, trust_env=False)
 
 
 def test_without_a_fault_everything_passes_and_is_counted(proxy, asked):

@@ -31,13 +31,13 @@ def test_a_line_is_heard_while_the_command_stays_and_the_only_slot_is_free(tmp_p
             )
         )
 
-        assert await asyncio.wait_for(heard.get(), 20) == b"first\n"
+        assert await asyncio.wait_for(heard.get(), 60) == b"first\n"
         assert (await runner.run(sh("echo free"))).stdout == "free\n"
 
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        gone = f"tries=0; while kill -0 $(cat {tmp_path}/pid); do [ $((tries += 1)) -lt 200 ] || exit; sleep 0.1; done"
+        gone = f"tries=0; while kill -0 $(cat {tmp_path}/pid); do [ $((tries += 1)) -lt 500 ] || exit; sleep 0.1; done"
 
         assert (await runner.run(sh(f"{gone}; echo gone"))).stdout == "gone\n"
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -29,7 +30,7 @@ def test_a_signal_is_a_negative_exit_code(run):
     result = run("sh", "-c", "kill -SEGV $$")
 
     assert result.exit_code == -signal.SIGSEGV
-    assert " was killed by SIGSEGV after 0." in result.describe(str)
+    assert re.search(r" was killed by SIGSEGV after \d+\.\d s$", result.describe(str))
 
 
 def test_a_signal_without_a_name_is_described_by_its_number():
@@ -113,29 +114,29 @@ def test_output_of_exactly_the_limit_is_whole(run):
 
 
 def test_endless_output_is_stopped_after_the_time_limit(run):
-    result = run("yes", timeout=1, runner=CommandRunner(max_output=1000))
+    result = run("yes", timeout=3, runner=CommandRunner(max_output=1000))
 
     assert (result.timed_out, result.truncated, len(result.stdout)) == (True, True, 1000)
 
 
 def test_the_output_before_a_time_limit_is_kept(run):
-    result = run("sh", "-c", "echo so far; exec sleep 100", timeout=1)
+    result = run("sh", "-c", "echo so far; exec sleep 100", timeout=3)
 
     assert result.describe(str) == (
-        "`sh -c 'echo so far; exec sleep 100'` was stopped after its time limit of 1 s\n    so far"
+        "`sh -c 'echo so far; exec sleep 100'` was stopped after its time limit of 3 s\n    so far"
     )
 
 
 def test_a_command_may_clean_up_when_its_time_is_over(run, monkeypatch):
     monkeypatch.setattr(processes, "_TERM_S", 60)
-    result = run("sh", "-c", "trap 'sleep 0.5; echo clean; exit 7' TERM; sleep 100 & wait", timeout=1)
+    result = run("sh", "-c", "trap 'sleep 0.5; echo clean; exit 7' TERM; sleep 100 & wait", timeout=3)
 
     assert (result.exit_code, result.timed_out, result.stdout) == (7, True, "clean\n")
 
 
 def test_children_and_grandchildren_that_ignore_sigterm_are_killed(run, monkeypatch):
     monkeypatch.setattr(processes, "_TERM_S", 0.1)
-    result = run("sh", "-c", PATIENT, timeout=1)
+    result = run("sh", "-c", PATIENT, timeout=3)
 
     assert (result.exit_code, result.timed_out) == (-signal.SIGKILL, True)
 

@@ -44,16 +44,16 @@ def until(condition, seconds):
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
 def test_commands_end_with_the_process_that_has_started_them_however_that_ends(tmp_path, number):
     def pid(name):
-        return until(lambda: (tmp_path / name).exists() and (tmp_path / name).read_text().strip(), 20)
+        return until(lambda: (tmp_path / name).exists() and (tmp_path / name).read_text().strip(), 60)
 
     caller = subprocess.Popen([sys.executable, "-c", CALLER, tmp_path], start_new_session=True)
     parent, child, apart = pid("parent"), pid("child"), pid("apart")
     try:
         assert all(map(alive, (parent, child, apart)))
         os.kill(caller.pid, number)
-        caller.wait(10)
+        caller.wait(60)
 
-        until(lambda: not alive(parent) and not alive(child), 20)
+        until(lambda: not alive(parent) and not alive(child), 60)
         assert alive(apart), "a job has a session of its own"
     finally:
         os.kill(int(apart), signal.SIGKILL)

@@ -198,11 +198,11 @@ def test_two_of_our_jobs_with_one_id_are_told_apart_by_their_keys(tmp_path: Path
 
 
 def test_a_command_that_hangs_or_cannot_start_says_nothing(tmp_path: Path) -> None:
-    hangs = (STATUS + FIRST).replace("absent:", "timeout: 0.5\n    absent:")
-    report = ask(tmp_path, hangs, [a_job(tmp_path, 1), a_job(tmp_path, 2)], "echo '1|R|pf-1'; echo '2|R|pf-'; sleep 9")
+    hangs = (STATUS + FIRST).replace("absent:", "timeout: 3\n    absent:")
+    report = ask(tmp_path, hangs, [a_job(tmp_path, 1), a_job(tmp_path, 2)], "echo '1|R|pf-1'; echo '2|R|pf-'; sleep 99")
 
     assert states(report) == {"1": "running", "2": "unknown"}
-    assert "was stopped after its time limit of 0.5 s" in report.trouble
+    assert "was stopped after its time limit of 3 s" in report.trouble
 
     report = ask(
         tmp_path, STATUS + "  - {run: [no-such-program-here], output: {columns: [id, state]}}\n", [a_job(tmp_path)]

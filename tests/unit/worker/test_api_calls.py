@@ -49,7 +49,7 @@ def test_a_moment_is_asked_in_any_thread():
         thread.join()
         return found
 
-    assert asyncio.run(work())[0] < 5
+    assert asyncio.run(work())[0] < 60
 
 
 @pytest.mark.parametrize("wrong_by", [timedelta(minutes=20), timedelta(minutes=-20)])
@@ -64,8 +64,8 @@ def test_ages_are_told_by_the_clock_of_the_api(wrong_by):
 
     age, ahead = asyncio.run(work())
 
-    assert 59 <= age < 65
-    assert abs(ahead - wrong_by.total_seconds()) < 5
+    assert 59 <= age < 120
+    assert abs(ahead - wrong_by.total_seconds()) < 60
 
 
 @pytest.mark.parametrize("headers", [{}, {"Date": "yesterday"}])
@@ -76,7 +76,7 @@ def test_an_answer_that_does_not_say_what_time_it_is_changes_nothing(headers):
         await client.get()
         return clock.ahead()
 
-    assert abs(asyncio.run(work())) < 5
+    assert abs(asyncio.run(work())) < 60
 
 
 def test_no_call_is_made_for_something_that_does_not_hold_any_more():
