@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -73,10 +74,23 @@ def pytest_collection_modifyitems(config, items):
         items.sort(key=lambda item: next((n for n, first in enumerate(_FIRST) if item.nodeid.startswith(first)), 9))
 
 
+_given_ports: set[int] = set()
+
+
 def _free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+    """None of those that the kernel gives to whoever asks for any port or connects: it would, before it is used.
+
+    Each of the processes of `pytest -n` has ports of its own.
+    """
+    first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    number, processes = (os.environ.get(f"PYTEST_XDIST_WORKER{more}", "") for more in ("", "_COUNT"))
+    mine = sorted(set(range(10_000 + int(number[2:] or 0), first, int(processes or 1))) - _given_ports)
+    for port in [*random.Random().sample(mine, len(mine)), 0]:
+        with socket.socket() as listener, contextlib.suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            _given_ports.add(listener.getsockname()[1])
+            return listener.getsockname()[1]
+    raise AssertionError("no port of 127.0.0.1 is free")
 
 
 @pytest.fixture(name="free_port", scope="session")
@@ -154,6 +168,19 @@ def processes_of(key):
 def processes_of_fixture():
     """Find the processes of a job of the recipe `process`: processes_of(key)."""
     return processes_of
+
+
+@pytest.fixture(scope="session")
+def kill_processes_of():
+    """Kill all processes of a job, and let none of them see another die first: kill_processes_of(key)."""
+
+    def kill(key):
+        for number in (signal.SIGSTOP, signal.SIGKILL):
+            for process in processes_of(key):
+                with contextlib.suppress(ProcessLookupError):  # it has ended by itself meanwhile
+                    os.kill(process, number)
+
+    return kill
 
 
 def multiply(home, run, number, more=lambda _own, _index: {}):
@@ -398,7 +425,7 @@ class Pool:
         """Delete a flow run."""
         self._call(lambda client: client.delete_flow_run(flow_run_id))
 
-    def job(self, flow_run_id, seconds=60):
+    def job(self, flow_run_id, seconds=120):
         """The reference of a flow run's job, once it was submitted."""
         from generic_worker.job import JobReference  # noqa: PLC0415 - as above
 
@@ -408,7 +435,7 @@ class Pool:
 
         return until(submitted, seconds)
 
-    def ended(self, flow_run_id, seconds=90):
+    def ended(self, flow_run_id, seconds=180):
         """The state in which a flow run has ended."""
 
         def final():
@@ -521,6 +548,6 @@ def start_worker(server):
             if process.poll() is None:
                 process.send_signal(signal.SIGCONT)  # it may have been stopped
                 process.terminate()
-                process.wait(30)
+                process.wait(90)
 
     return start

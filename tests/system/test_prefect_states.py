@@ -1,7 +1,5 @@
 """Every state in which a flow run may be when its job dies: which of them make it Crashed, on a real server."""
 
-import os
-import signal
 import time
 
 import pytest
@@ -34,11 +32,6 @@ def begun(pool):
     return run, job
 
 
-def kill(job, processes_of):
-    for process in processes_of(job.key):
-        os.kill(process, signal.SIGKILL)
-
-
 def retries(pool, run, kind):
     """Say of a run, as the server does, in which way it is tried again."""
     policy = FlowRunPolicy(retry_type=kind, retries=3)
@@ -56,13 +49,13 @@ def retries(pool, run, kind):
     ],
     ids=lambda value: getattr(value, "__name__", value),
 )
-def test_a_run_that_counts_on_its_job_ends_with_it(pool, processes_of, make, retry_type, end):
+def test_a_run_that_counts_on_its_job_ends_with_it(pool, kill_processes_of, make, retry_type, end):
     run, job = begun(pool)
     if retry_type:
         retries(pool, run, retry_type)
     if make is not Running:
         pool.set_state(run, make(timeout_seconds=600) if make is Paused else make())
-    kill(job, processes_of)
+    kill_processes_of(job.key)
 
     assert pool.ended(run).name == end
 
@@ -77,13 +70,13 @@ def in_an_hour(state):
     [(AwaitingRetry, "reschedule"), (Scheduled, None), (AwaitingConcurrencySlot, None), (Suspended, None)],
     ids=lambda value: getattr(value, "__name__", value),
 )
-def test_a_run_that_a_worker_gets_again_is_left_as_it_is(pool, processes_of, until, make, retry_type):
+def test_a_run_that_a_worker_gets_again_is_left_as_it_is(pool, kill_processes_of, until, make, retry_type):
     run, job = begun(pool)
     if retry_type:
         retries(pool, run, retry_type)
     state = Suspended(timeout_seconds=600) if make is Suspended else in_an_hour(make)
     pool.set_state(run, state)
-    kill(job, processes_of)
+    kill_processes_of(job.key)
     until(lambda: "is killed" in pool.logs(run), 60)
     time.sleep(3)  # the report would follow at once
 
