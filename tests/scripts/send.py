@@ -17,8 +17,11 @@ variables = json.loads(sys.argv[3]) if len(sys.argv) > 3 else {}
 
 @generic(work_pool=pool, **variables)
 @flow
-def add(x, y, seconds=0):
+def add(x, y, seconds=0, gate=""):
     time.sleep(seconds)
+    deadline = time.monotonic() + 300
+    while gate and not Path(gate).exists() and time.monotonic() < deadline:
+        time.sleep(0.2)
     return x + y
 
 
@@ -44,7 +47,8 @@ def increment(x):
 
 
 def submitted(number):
-    return [add.submit(1, each, seconds=float(os.environ.get("SECONDS", "0"))) for each in range(number)]
+    takes = {"seconds": float(os.environ.get("SECONDS", "0")), "gate": os.environ.get("GATE", "")}
+    return [add.submit(1, each, **takes) for each in range(number)]
 
 
 def answer():

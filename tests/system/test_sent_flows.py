@@ -65,7 +65,7 @@ def left(bundles):
 def test_a_flow_that_is_called_returns_what_its_job_returned_and_leaves_nothing(send, pool, bundles, until):
     assert send(pool, "call") == 42
 
-    until(lambda: left(bundles) == set(), 20)
+    until(lambda: left(bundles) == set(), 60)
     assert stat.S_IMODE(bundles.stat().st_mode) == 0o700
 
 
@@ -77,7 +77,7 @@ def test_flows_are_async_bring_files_and_send_others(send, pool, bundles, until)
     assert len(pool.runs()) == 4
     assert (greeting, shouted) == ("hello", "HELLO")
     assert Path(place).parent.parent == bundles
-    until(lambda: left(bundles) == {Path(place).parent.name}, 20)
+    until(lambda: left(bundles) == {Path(place).parent.name}, 60)
     assert (Path(place) / "written.txt").read_text() == "Ada"  # what it wrote beside its files stays for a while
     assert {entry.name for entry in Path(place).parent.iterdir()} == {"about.json", "files"}
 
@@ -85,7 +85,7 @@ def test_flows_are_async_bring_files_and_send_others(send, pool, bundles, until)
 def test_flows_are_submitted_and_waited_for_later(send, pool, bundles, until):
     assert send(pool, "submit") == list(range(1, 11))
 
-    until(lambda: left(bundles) == set(), 20)
+    until(lambda: left(bundles) == set(), 60)
 
 
 def test_a_flow_is_left_to_the_pools_worker(send, pool, start_worker):
@@ -146,46 +146,55 @@ def test_what_cannot_be_stored_or_submitted_makes_its_run_crashed_and_harms_no_o
     with pytest.raises(CrashedRun, match="The job was not submitted. "):
         generic(work_pool=pool.name, directory="/proc/nowhere")(add)(1, 2)
 
-    assert good.result(timeout=90) == 3
+    assert good.result(timeout=180) == 3
 
 
 def test_a_sent_flow_is_cancelled_like_any_other(pool, bundles, until, processes_of):
     future = generic(work_pool=pool.name)(rest).submit(300)
-    until(lambda: pool.state(future.flow_run_id) == "Running", 60)
+    until(lambda: pool.state(future.flow_run_id) == "Running", 120)
     pool.cancel(future.flow_run_id)
     with pytest.raises(CancelledRun):
-        future.result(timeout=90)
+        future.result(timeout=180)
 
-    until(lambda: processes_of(pool.job(future.flow_run_id).key) == [], 30)
-    until(lambda: left(bundles) == set(), 20)
+    until(lambda: processes_of(pool.job(future.flow_run_id).key) == [], 60)
+    until(lambda: left(bundles) == set(), 60)
 
 
-def test_a_script_that_ends_leaves_its_jobs_to_the_pools_worker_at_once(send, pool, start_worker, until):
-    runs = send(pool, "leave", env={"SECONDS": "15"})
+@pytest.fixture
+def gate(tmp_path):
+    """A file for which flows wait: there, they end."""
+    return tmp_path / "gate"
+
+
+def test_a_script_that_ends_leaves_its_jobs_to_the_pools_worker_at_once(send, pool, start_worker, until, gate):
+    runs = send(pool, "leave", env={"GATE": str(gate)})
     jobs = [pool.job(run) for run in runs]
 
     assert pool.workers() == []
     with start_worker(pool.name, name="next"):
-        until(lambda: {pool.read(run).labels.get("prefect.worker.name") for run in runs} == {"next"}, 40)
+        until(lambda: {pool.read(run).labels.get("prefect.worker.name") for run in runs} == {"next"}, 120)
+        gate.touch()
         assert [pool.ended(run).name for run in runs] == ["Completed"] * 3
     assert [pool.job(run).id for run in runs] == [job.id for job in jobs]
 
 
-def test_jobs_of_a_script_that_is_killed_are_taken_over_and_end_right(start_sending, pool, start_worker, processes_of):
+def test_jobs_of_a_script_that_is_killed_are_taken_over_and_end_right(
+    start_sending, pool, start_worker, kill_processes_of, until, gate
+):
     with start_worker(pool.name, name="next"):
-        script = start_sending(pool, "hold", env={"SECONDS": "45"})
+        script = start_sending(pool, "hold", env={"GATE": str(gate)})
         runs = json.loads(script.stdout.readline())
         job = pool.job(runs[0])
         os.killpg(script.pid, signal.SIGKILL)
         script.wait()
-        for pid in processes_of(job.key):
-            os.kill(pid, signal.SIGKILL)
+        kill_processes_of(job.key)
 
-        states = [pool.ended(run, 150) for run in runs]
+        until(lambda: {pool.read(run).labels.get("prefect.worker.name") for run in runs} == {"next"}, 150)
+        gate.touch()
+        states = [pool.ended(run) for run in runs]
 
     assert [state.name for state in states] == ["Crashed", "Completed", "Completed"]
     assert states[0].message.startswith(f"The process job {job.id} ended as killed")
-    assert {pool.read(run).labels["prefect.worker.name"] for run in runs} == {"next"}
 
 
 @pytest.mark.parametrize(("kind", "adopted"), [(CallerWorker, 0), (GenericWorker, 1)])
@@ -195,7 +204,7 @@ def test_a_callers_worker_leaves_the_runs_of_others_alone(pool, start_worker, ki
         run = pool.run(command=f"sh -c 'until [ -e {tmp_path}/open ]; do sleep 0.2; done; exit 3'")
         pool.job(run)
         os.kill(worker.pid, signal.SIGKILL)
-        worker.wait(20)
+        worker.wait(60)
 
     async def visit():
         visitor = kind(work_pool_name=pool.name)
