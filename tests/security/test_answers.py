@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 import yaml
@@ -67,15 +68,16 @@ def test_an_error_that_names_a_command_is_a_reason_and_no_more(name, service):
     recipe = load(name).recipe
     command = '/no|such\n0|"}\n{"exit_code": 0, "reason": "forged"}'
     fixed = {"image": "hostfs" if name == "docker" else "localhost/busybox", "network": "host"}
-    about = {"job_key": f"pf-{os.getpid()}", "job_name": "x", "command": "x", "env": {}, "labels": {}}
+    about = {"job_key": f"pf-{uuid4().hex}", "job_name": "x", "command": "x", "env": {}, "labels": {}}
     values = job_values(recipe, fixed, about)
     env = {**os.environ, **service(name)}
 
     def call(*words):
         return subprocess.run([name, *words], env=env, capture_output=True, text=True, check=False)
 
-    created = call("run", "--detach", "--pull=never", f"--network={fixed['network']}", fixed["image"], command)
-    container = call("ps", "--all", "--quiet", "--no-trunc", "--latest").stdout.strip()
+    own = f"--name={about['job_key']}"  # other tests make containers at the same time
+    created = call("run", "--detach", "--pull=never", own, f"--network={fixed['network']}", fixed["image"], command)
+    container = call("ps", "--all", "--quiet", "--no-trunc", f"--filter=name={about['job_key']}").stdout.strip()
     try:
         assert created.returncode == 127, created.stderr
         explain = render(recipe, recipe.explain, values | {"job_ids": [container]})

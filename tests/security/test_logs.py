@@ -70,8 +70,8 @@ def test_the_output_of_a_slurm_job_is_not_what_a_deployment_points_at(hardened, 
         runs = [pool.run(command="sh -c 'exit 3'", output_file=file) for file in files]
         proper = pool.run(command="sh -c 'echo its own words; exit 3'", output_file=f"{tmp_path}/%j.out")
         for run in [*runs, proper]:
-            assert pool.ended(run, 150).name == "Crashed"
-        until(lambda: "its own words" in pool.logs(proper), 15)
+            assert pool.ended(run).name == "Crashed"
+        until(lambda: "its own words" in pool.logs(proper), 60)
         for text in (*map(pool.logs, runs), worker.log.read_text()):
             assert not [value for value in WORKER.values() if value in text]
 
@@ -83,5 +83,5 @@ def test_a_job_that_puts_a_link_in_place_of_its_output_publishes_nothing(hardene
     with start_worker(pool.name, env=WORKER):
         run = pool.run(command=f"sh -c '{steal}'")
         pool.ended(run)
-        until(lambda: "ended as finished" in pool.logs(run), 30)
+        until(lambda: "ended as finished" in pool.logs(run), 60)
         assert not [value for value in WORKER.values() if value in pool.logs(run)]

@@ -28,12 +28,13 @@ def test_what_a_job_prints_of_its_secrets_is_nowhere(make_pool, start_worker, se
             command='sh -c \'printf "%s\\n" ' + " ".join(f'"{line}"' for line in lines) + "; exit 3'", env=ENV
         )
         state = pool.ended(run)
-        until(lambda: "Cleaning up" in pool.logs(run), 30)
-        until(lambda: "cannot log in" in pool.logs(run), 15)
+        until(lambda: "Cleaning up" in pool.logs(run), 60)
+        until(lambda: "cannot log in" in pool.logs(run), 60)
 
         assert state.message.endswith(" ended as finished (cannot log in with ********), exit code 3.")
         wanted = {"related": {"id": [f"prefect.flow-run.{run}"]}}
-        events = httpx.post(f"{server.env['PREFECT_API_URL']}/events/filter", json={"filter": wanted, "limit": 50}).text
+        of_run, url = {"filter": wanted, "limit": 50}, f"{server.env['PREFECT_API_URL']}/events/filter"
+        events = httpx.post(url, json=of_run, timeout=60).text
         told = {"state": state.message, "log": pool.logs(run), "events": events, "worker": worker.log.read_text()}
         for where, text in told.items():
             hidden = (PASSWORD, PASSWORD[::-1], BASIC[12:])

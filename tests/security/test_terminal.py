@@ -47,7 +47,8 @@ def test_no_name_nor_reason_is_obeyed_by_a_terminal(make_pool, server):
     pool.set_state(run, Pending())
     pool.update_run(run, name=f"run{EVIL}", infrastructure_pid=f"telling:///pf-{run.hex}-0?key=pf-{run.hex}-0")
 
-    shown = on_a_terminal(server.env, sys.executable, "-m", "generic_worker.cli", "jobs", "--pool", pool.name)
+    code = "from generic_worker.cli import job_listing, main; job_listing._PATIENCE = 60; main.main()"
+    shown = on_a_terminal(server.env, sys.executable, "-c", code, "jobs", "--pool", pool.name)
 
     assert f"run{SHOWN}" in shown
     assert f"why {SHOWN}" in shown
