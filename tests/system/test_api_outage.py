@@ -28,20 +28,21 @@ def serving(server, make_pool, start_worker):
 
 
 @pytest.mark.parametrize("name", OUTAGES)
-def test_an_outage_ends_neither_the_worker_nor_what_it_is_told(name, serving, until):
+def test_an_outage_ends_neither_the_worker_nor_what_it_is_told(name, serving, until, tmp_path):
     pool, worker, proxy = serving
     before = worker.log.stat().st_size
 
     def told(words):
         return worker.log.read_bytes()[before:].decode().count(words)
 
-    running = pool.run(command="sh -c 'sleep 2; exit 3'")
+    running = pool.run(command=f"sh -c 'until [ -e {tmp_path}/gate ]; do sleep 0.1; done; exit 3'")
     pool.job(running)
     if OUTAGES[name] is None:
         proxy.cut_off()
     else:
         proxy.add(OUTAGES[name])
         proxy.break_all()
+    (tmp_path / "gate").touch()
     until(lambda: told(LOST) == 2, 90)  # once for polling, once for the heartbeat
     later = pool.run(command="sh -c 'exit 4'")
     proxy.mend()

@@ -53,7 +53,8 @@ def test_a_block_reaches_the_recipes_commands_and_its_secrets_nothing_else(pool,
     with start_worker(pool.name) as worker:
         run = pool.run(login={"$ref": {"block_document_id": str(block)}}, command="true")
         message = pool.ended(run).message
-        until(lambda: "may not log in" in pool.logs(run), 15)
+        words = ("may not log in", "Failed to submit flow run")
+        until(lambda: all(word in pool.logs(run) for word in words), 60)
         told, shown = pool.logs(run), message + pool.logs(run) + worker.log.read_text()
 
     assert "user ada may not log in with ********" in message

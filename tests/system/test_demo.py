@@ -48,11 +48,13 @@ def test_three_runs_end_as_they_should_and_nothing_is_left(place):
     assert done.stderr == ""
     rows = [[cell.strip() for cell in line.strip("│").split("│")] for line in done.stdout.splitlines() if "│" in line]
     found = {name: (seen, state, message.replace(job, "JOB")) for name, job, seen, state, message in rows}
+    seen = {name: row[0] for name, row in found.items()}
     assert found == {
         "completes": ("running, succeeded", "Completed", ""),
-        "dies": ("running, failed", "Crashed", "The process job JOB ended as finished, exit code 3."),
-        "is-cancelled": (found["is-cancelled"][0], "Cancelled", "Flow run was cancelled successfully."),
+        "dies": (seen["dies"], "Crashed", "The process job JOB ended as finished, exit code 3."),
+        "is-cancelled": (seen["is-cancelled"], "Cancelled", "Flow run was cancelled successfully."),
     }
+    assert seen["dies"] in {"running, failed", "failed"}  # it runs for three seconds
     assert done.stdout.splitlines()[-1].startswith("All three ended as they should, after ")
     assert left_of(folder) == []
 
@@ -77,7 +79,7 @@ def test_an_interrupt_early_or_late_leaves_nothing_behind(place, number, moment)
         process.send_signal(number)
         process.send_signal(number)  # the impatient press it twice
         rest = process.stdout.read()
-        code = process.wait(30)
+        code = process.wait(60)
     finally:
         process.kill()
     errors = output.read_text()
@@ -93,7 +95,7 @@ def test_a_server_that_does_not_start_is_told_with_its_own_words(place):
         port = taken.getsockname()[1]
         script = f"from generic_worker.cli.demo import demo; demo._free_port = lambda: {port}; demo.main()"
         done = subprocess.run(
-            [sys.executable, "-c", script], check=False, env=env, capture_output=True, text=True, timeout=100
+            [sys.executable, "-c", script], check=False, env=env, capture_output=True, text=True, timeout=200
         )
 
     assert "The Prefect server ended by itself. Its last lines:" in done.stdout

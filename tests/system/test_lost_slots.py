@@ -48,7 +48,7 @@ def test_a_free_slot_is_left_to_a_run_that_has_lost_its_own_until_its_flow_begin
     pool, run, job = left_behind
     lost, other = pool.lease(run), pool.run(place=str(job.parent))
     with start_worker(pool.name) as worker:
-        until(lambda: "Took over 1 flow runs" in worker.log.read_text(), 60)
+        until(lambda: "Took over 1 flow runs" in worker.log.read_text(), 120)
         until_then = time.monotonic() + 18  # more than one look at all runs, and many for those that are scheduled
         while time.monotonic() < until_then:
             assert pool.read(other).state.is_scheduled()
@@ -79,7 +79,7 @@ def test_a_run_for_which_no_slot_is_free_goes_back_into_the_queue_before_its_job
         assert pool.state(other) == "Running"
         pool.set_state(other, Completed())
         pool.set_state(run, Scheduled())  # sooner than in 30 seconds
-        again = until(lambda: (now := pool.job(run)).id != job.name and now, 60)
+        again = until(lambda: (now := pool.job(run)).id != job.name and now, 120)
         log = worker.log.read_text()
     assert {path.name for path in job.parent.iterdir()} == {job.name, again.id}
     assert [state.name for state in pool.history(run)] == [

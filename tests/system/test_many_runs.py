@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 NUMBER = 500
 
 
@@ -20,6 +22,7 @@ def listing(place):
     }
 
 
+@pytest.mark.timeout(600)
 def test_hundreds_of_runs_are_taken_over_in_one_go(make_pool, start_worker, api_proxy, until, multiply, tmp_path):
     from prefect.states import Pending, Running  # noqa: PLC0415 - after the server's settings
 
