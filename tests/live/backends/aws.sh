@@ -34,7 +34,7 @@ running "$dir/pid" || {
   setsid python3 "$fakes/aws_api.py" "$port" >"$dir/log" 2>&1 </dev/null &
   echo $! >"$dir/pid"
 }
-wait_for 30 answers
+wait_for 120 answers
 cat >"$dir/env.sh" <<CONF
 export PATH="$dir/bin:\$PATH" HOME="$dir/home" GENERIC_WORKER_TEST_OLD_AWS="$dir/old" GENERIC_WORKER_TEST_AWS_2="$dir/second"
 export AWS_ENDPOINT_URL=http://127.0.0.1:$port GENERIC_WORKER_TEST_FAKE=http://127.0.0.1:$port

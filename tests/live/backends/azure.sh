@@ -25,7 +25,7 @@ running "$dir/pid" || {
   setsid python3 "$fakes/azure_api.py" "$port" "$dir/server.pem" >"$dir/log" 2>&1 </dev/null &
   echo $! >"$dir/pid"
 }
-wait_for 30 answers
+wait_for 120 answers
 cat >"$dir/env.sh" <<CONF
 export PATH="$dir/bin:\$PATH" AZURE_CONFIG_DIR="$dir/config" REQUESTS_CA_BUNDLE="$dir/ca.pem"
 export AZURE_CORE_INSTANCE_DISCOVERY=false AZURE_CORE_COLLECT_TELEMETRY=false

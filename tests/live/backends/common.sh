@@ -32,15 +32,16 @@ wait_for() { # wait_for SECONDS COMMAND...: until it succeeds; fail when it does
 
 running() { # running PID_FILE
   local pid
-  pid=$(cat "$1" 2>/dev/null) && [ -n "$pid" ] && kill -0 "$pid" 2>/dev/null
+  pid=$(cat "$1" 2>/dev/null) && [ -n "$pid" ] && kill -0 "$pid" 2>/dev/null &&
+    ! grep -qs '^State:.Z' "/proc/$pid/status" # it has ended, and nobody has asked how
 }
 
 stopped() { ! running "$1"; }
 
-end() { # end PID_FILE [SECONDS]: TERM, and KILL when that does not help in time
+end() { # end PID_FILE: TERM, and KILL when that does not help in time
   if running "$1"; then
     kill "$(cat "$1")"
-    wait_for "${2:-20}" stopped "$1" || kill -KILL "$(cat "$1")" || true
+    wait_for 60 stopped "$1" || { kill -KILL "$(cat "$1")" && wait_for 60 stopped "$1"; } || true
   fi
   rm -f "$1"
 }

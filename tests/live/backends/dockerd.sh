@@ -20,7 +20,7 @@ if ! running "$dir/pid"; then
   setsid dockerd --iptables=false --ip6tables=false --bridge=none --storage-driver=vfs --data-root "$dir/data" \
     --exec-root "$dir/exec" --pidfile "$dir/pid" -H "$DOCKER_HOST" >"$dir/log" 2>&1 </dev/null &
 fi
-wait_for 30 docker version
+wait_for 120 docker version
 if ! docker image inspect hostfs >/dev/null 2>&1; then
   mkdir -p "$dir"/root/{bin,dev,etc,home,lib,lib64,opt,proc,root,run,srv,sys,tmp,usr,var}
   cp /bin/busybox "$dir/root/bin/sh"

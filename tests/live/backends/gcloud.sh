@@ -28,7 +28,7 @@ running "$dir/pid" || {
   setsid python3 "$fakes/cloud_run_api.py" "$port" >"$dir/log" 2>&1 </dev/null &
   echo $! >"$dir/pid"
 }
-wait_for 30 answers
+wait_for 120 answers
 cat >"$dir/env.sh" <<CONF
 export PATH="$dir/bin:\$PATH" CLOUDSDK_CONFIG="$dir/config" CLOUDSDK_AUTH_ACCESS_TOKEN_FILE="$dir/token"
 export CLOUDSDK_API_ENDPOINT_OVERRIDES_RUN=http://run.test/ CLOUDSDK_API_ENDPOINT_OVERRIDES_LOGGING=http://logging.test/

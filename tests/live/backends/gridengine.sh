@@ -15,7 +15,7 @@ execd() { # the folder is called what 127.0.0.1 resolves to
 
 if [ "${1:-start}" = stop ]; then
   end "$(execd)"
-  end "$qmaster" 30
+  end "$qmaster"
   exit 0
 fi
 
@@ -82,12 +82,12 @@ execd_is_up() { running "$(execd)"; } # its pid file comes a little after its st
 
 [ -e "$dir/spool/database/sge" ] || fill_database >"$dir/log" 2>&1
 running "$qmaster" || sge_qmaster </dev/null >>"$dir/log" 2>&1
-wait_for 20 qconf -sh
+wait_for 120 qconf -sh
 qconf -sh | grep -qx "$host" || qconf -ah "$host" >/dev/null
 qconf -ss 2>/dev/null | grep -qx "$host" || qconf -as "$host" >/dev/null
 qconf -sql 2>/dev/null | grep -qx all.q || add_queue >>"$dir/log" 2>&1
 execd_is_up || sge_execd </dev/null >>"$dir/log" 2>&1
-wait_for 30 queue_is_up
-wait_for 10 execd_is_up
+wait_for 120 queue_is_up
+wait_for 60 execd_is_up
 echo "$settings" >"$dir/env.sh"
 qstat -help | sed -n 1p

@@ -8,7 +8,7 @@ pid=$dir/run/master.pid
 
 if [ "${1:-start}" = stop ]; then
   ! running "$pid" || kill -QUIT "$(cat "$pid")" # fast: jobs are ended, the queue is kept
-  wait_for 30 stopped "$pid" || true
+  wait_for 60 stopped "$pid" || true
   end "$pid"
   exit 0
 fi
@@ -86,6 +86,6 @@ running "$pid" ||
 
 machine_is_up() { "$debian/usr/bin/condor_status" -af Cpus | grep -qx "${HTCONDOR_TEST_CPUS:-32}" && condor_q; }
 
-wait_for 60 machine_is_up
+wait_for 180 machine_is_up
 echo "$settings" >"$dir/env.sh"
 "$debian/usr/bin/condor_version" | sed -n 1p

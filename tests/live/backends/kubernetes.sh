@@ -27,7 +27,7 @@ running "$dir/pid" || {
   setsid "$dir/venv/bin/python" "$fakes/kubernetes_api.py" "$port" "$dir/server.pem" >"$dir/log" 2>&1 </dev/null &
   echo $! >"$dir/pid"
 }
-wait_for 30 answers
+wait_for 120 answers
 cat >"$dir/kubeconfig" <<CONF
 {"apiVersion": "v1", "kind": "Config", "current-context": "tests", "users": [{"name": "tests", "user": {"token": "right"}}],
  "clusters": [{"name": "tests", "cluster": {

@@ -11,7 +11,7 @@ if [ "${1:-start}" = stop ]; then
 fi
 
 port=$(free_ports 1)
-answers() { "$dir/venv/bin/python" -c "import urllib.request as u; u.urlopen('http://127.0.0.1:$port/moto-api/data.json', timeout=1)"; }
+answers() { "$dir/venv/bin/python" -c "import urllib.request as u; u.urlopen('http://127.0.0.1:$port/moto-api/data.json', timeout=30)"; }
 
 [ -x "$dir/venv/bin/moto_server" ] && [ -x "$dir/venv/bin/aws" ] || {
   need python3 python3-venv
@@ -26,7 +26,7 @@ running "$dir/pid" || {
   setsid "$dir/venv/bin/moto_server" -H 127.0.0.1 -p "$port" >"$dir/log" 2>&1 </dev/null &
   echo $! >"$dir/pid"
 }
-wait_for 30 answers
+wait_for 120 answers
 cat >"$dir/env.sh" <<CONF
 export AWS_ENDPOINT_URL=http://127.0.0.1:$port AWS_ACCESS_KEY_ID=testing AWS_SECRET_ACCESS_KEY=testing
 export AWS_DEFAULT_REGION=us-east-1 AWS_PAGER= PATH="$dir/bin:\$PATH"

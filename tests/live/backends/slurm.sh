@@ -30,7 +30,7 @@ start_munge() {
   rm -f "$dir/munge/pid" "$dir"/munge/*.lock
   as munge munged --force --socket="$dir/munge/socket" --key-file="$dir/munge/key" --pid-file="$dir/munge/pid" \
     --log-file="$dir/munge/log" --seed-file="$dir/munge/seed" 2>/dev/null
-  wait_for 10 test -s "$dir/munge/pid"
+  wait_for 60 test -s "$dir/munge/pid"
   cp "$dir/munge/pid" "$dir/run/munged.pid"
 }
 
@@ -71,7 +71,7 @@ SchedulerType=sched/backfill
 SchedulerParameters=batch_sched_delay=0,sched_min_interval=100000,bf_interval=2
 ReturnToService=2
 MinJobAge=${SLURM_TEST_MINJOBAGE:-300}
-KillWait=2
+KillWait=5
 OverTimeLimit=0
 SlurmdParameters=config_overrides
 JobCompType=jobcomp/filetxt
@@ -99,7 +99,7 @@ start_database() {
   setsid mariadbd --no-defaults --user=mysql --datadir="$dir/db" --socket="$database" --skip-networking \
     --pid-file="$dir/db/pid" --innodb-buffer-pool-size=128M --innodb-flush-log-at-trx-commit=0 \
     --innodb-lock-wait-timeout=900 >"$dir/log/mariadbd.log" 2>&1 </dev/null &
-  wait_for 60 sql 'select 1'
+  wait_for 180 sql 'select 1'
   cp "$dir/db/pid" "$dir/run/mariadbd.pid"
   sql "create database if not exists slurm_acct_db;
     create user if not exists slurm@localhost identified via unix_socket;
@@ -126,7 +126,7 @@ CONF
   chmod 600 "$dir/slurmdbd.conf"
   # slurmdbd.conf has no word for a socket's path: libmariadb takes it from here
   running "$dir/run/slurmdbd.pid" || (cd "$dir" && MYSQL_UNIX_PORT=$database as slurm slurmdbd)
-  wait_for 60 sacctmgr -n -P show cluster
+  wait_for 180 sacctmgr -n -P show cluster
   sacctmgr -n -P show cluster format=cluster | grep -qx test || sacctmgr -i add cluster test >/dev/null
 }
 
@@ -159,6 +159,6 @@ running "$dir/run/slurmctld.pid" || slurmctld
 for node in n1 n2; do
   running "$dir/run/slurmd-$node.pid" || slurmd -N "$node" ${newer:+-d "$debian/usr/sbin/slurmstepd"}
 done
-wait_for 60 both_nodes_are_up
+wait_for 180 both_nodes_are_up
 echo "$settings" >"$dir/env.sh"
 sinfo --version

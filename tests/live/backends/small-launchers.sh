@@ -18,6 +18,6 @@ if ! running "$pid"; then
   atd
   touch "$dir/started"
 fi
-wait_for 10 running "$pid"
+wait_for 60 running "$pid"
 echo "export TMUX_TMPDIR=$TMUX_TMPDIR" >"$dir/env.sh"
 tmux -V

@@ -44,10 +44,10 @@ Host testhost
   UserKnownHostsFile $dir/known_hosts
   StrictHostKeyChecking yes
   BatchMode yes
-  ConnectTimeout 5
+  ConnectTimeout 60
   LogLevel ERROR
 CONF
 running "$dir/sshd.pid" || /usr/sbin/sshd -f "$dir/sshd_config" -E "$dir/log"
-wait_for 10 ssh -F "$dir/ssh_config" testhost true
+wait_for 60 ssh -F "$dir/ssh_config" testhost true
 echo "export GENERIC_WORKER_TEST_SSH_CONFIG=$dir/ssh_config" >"$dir/env.sh"
 ssh -V 2>&1

@@ -43,6 +43,6 @@ running "$dir/pid" || {
 }
 settings="export XDG_RUNTIME_DIR=$dir/run DBUS_SESSION_BUS_ADDRESS=unix:path=$dir/run/bus"
 eval "$settings"
-wait_for 20 systemctl --user show -p Version
+wait_for 120 systemctl --user show -p Version
 echo "$settings" >"$dir/env.sh"
 systemctl --user show -p Version

@@ -13,6 +13,6 @@ fi
 
 need task-spooler
 tsp -S "$TS_SLOTS" </dev/null >"$dir/log" 2>&1 # the first call of tsp starts its server
-wait_for 10 tsp -S
+wait_for 60 tsp -S
 echo "export TS_SOCKET=$TS_SOCKET TS_SLOTS=$TS_SLOTS TS_MAXFINISHED=$TS_MAXFINISHED TMPDIR=$TMPDIR" >"$dir/env.sh"
 tsp -V | sed -n 1p
