@@ -55,7 +55,7 @@ class Fake:
 
     def _call(self, method, path, body=None):
         data = None if body is None else json.dumps(body).encode()
-        with self._opener.open(urllib.request.Request(self._address + path, data, method=method), timeout=30) as answer:
+        with self._opener.open(urllib.request.Request(self._address + path, data, method=method), timeout=60) as answer:
             return json.loads(answer.read() or b"null")
 
     def fault(self, on, **how):
@@ -87,7 +87,7 @@ class CloudSite:
 
     def __init__(self, name, variables, env):
         recipe = load(name).recipe
-        policy = {"visible_after": 0.1, "retry_for": 20, "lost_after": 3, "grace": 2, "poll": 1}
+        policy = {"visible_after": 0.1, "retry_for": 120, "lost_after": 3, "grace": 2, "poll": 1}
         self.recipe = recipe.model_copy(update={"policy": recipe.policy.model_copy(update=policy)})
         self.fake = Fake(env)
         self.fake.clear()
@@ -130,7 +130,7 @@ class CloudSite:
     def status(self, job):
         return self.report(job).statuses[job]
 
-    def until(self, job, *states, seconds=60):
+    def until(self, job, *states, seconds=120):
         """Wait until a job is in one of some states, and return what is said of it then."""
         deadline = time.monotonic() + seconds
         while (status := self.status(job)).state not in states:

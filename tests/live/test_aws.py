@@ -40,7 +40,7 @@ UNKNOWN = {
     "aws-ecs": f"arn:aws:ecs:us-east-1:123456789012:task/{NAME}/{uuid.uuid4().hex}",
     "aws-batch": str(uuid.uuid4()),
 }
-SOON = 60
+SOON = 120
 
 
 @pytest.fixture(scope="session")
@@ -102,17 +102,17 @@ class Site:
         about = {"job_key": key, "job_name": "test", "command": "prefect flow-run execute", "env": env, "labels": {}}
         return Job(key, job_values(self.recipe, values, about), self.recipe.name)
 
-    def slowly(self, *, slow: bool) -> None:
-        """Let Batch jobs wait for two seconds in each state, and fail; or succeed at once."""
+    def slowly(self, *, slow: bool, seconds: int = 2) -> None:
+        """Let Batch jobs wait for so many seconds in each state, and fail; or succeed at once."""
         self._post("config", {"batch": {"use_docker": slow}})
-        transition = {"progression": "time", "seconds": 2} if slow else {"progression": "immediate"}
+        transition = {"progression": "time", "seconds": seconds} if slow else {"progression": "immediate"}
         self._post("state-manager/set-transition", {"model_name": "batch::job", "transition": transition})
 
     def _post(self, path: str, body: dict[str, Any]) -> None:
         request = urllib.request.Request(
             f"{self._endpoint}/moto-api/{path}", json.dumps(body).encode(), {"Content-Type": "application/json"}
         )
-        urllib.request.urlopen(request, timeout=10).close()
+        urllib.request.urlopen(request, timeout=60).close()
 
     async def state(self, job: Job) -> JobStatus:
         return (await self.driver.status([job])).statuses[job]
@@ -141,15 +141,16 @@ def site(
 
 
 @pytest.fixture
-def nobody_listens(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+def nobody_listens(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
     """Let AWS be down from now on."""
+    with socket.socket() as held:  # as long as it is bound, nobody else can listen there
+        held.bind(("127.0.0.1", 0))
 
-    def stop() -> None:
-        with socket.create_server(("127.0.0.1", 0)) as closed:
-            monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{closed.getsockname()[1]}")
-        monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+        def stop() -> None:
+            monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{held.getsockname()[1]}")
+            monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
 
-    return stop
+        yield stop
 
 
 def test_a_job_is_submitted_found_by_its_key_and_followed_to_its_end(site):
@@ -167,7 +168,7 @@ def test_a_job_is_submitted_found_by_its_key_and_followed_to_its_end(site):
 
 
 def test_a_job_is_not_taken_for_ended_before_it_is(site):
-    site.slowly(slow=True)
+    site.slowly(slow=True, seconds=600)
     at_first = {"aws-ecs": JobState.RUNNING, "aws-batch": JobState.PENDING}[site.recipe.name]
 
     async def scenario():

@@ -92,8 +92,8 @@ def test_a_group_whose_image_cannot_be_pulled_waits_and_says_why(azure):
 
 
 def test_a_group_is_pending_before_azure_says_how_it_is(azure):
-    azure.fake.settings(unseen=60, pending=0)
-    job = azure.submitted("sleep 60")
+    azure.fake.settings(unseen=600, pending=0)
+    job = azure.submitted("sleep 300")
 
     assert azure.until(job, JobState.PENDING).word == "Provisioning Succeeded"
 
@@ -107,7 +107,7 @@ def test_the_job_has_ended_when_its_container_has_whatever_others_do(azure):
 
 
 def test_of_many_groups_one_that_does_not_exist_is_absent_and_the_others_are_known(azure):
-    jobs = [azure.submitted("sleep 60") for _ in range(2)]
+    jobs = [azure.submitted("sleep 300") for _ in range(2)]
     for job in jobs:
         azure.until(job, JobState.RUNNING)
     unknown = azure.job()
@@ -133,7 +133,7 @@ def test_of_many_groups_one_that_does_not_exist_is_absent_and_the_others_are_kno
     ids=["503", "403", "429", "dropped"],
 )
 def test_of_many_groups_one_that_cannot_be_shown_is_unknown_although_az_exits_with_0(azure, fault):
-    good, hidden = (azure.submitted("sleep 60") for _ in range(2))
+    good, hidden = (azure.submitted("sleep 300") for _ in range(2))
     unknown = azure.job()
     unknown.id = unknown.key
     azure.until(good, JobState.RUNNING)

@@ -63,6 +63,8 @@ class ContainerGroup:
             self.container = Container(self._first["command"], secret)
         except OSError as error:
             self.failure = str(error)
+        if self.stopped and self.container:  # in this moment
+            self.container.end(self._settings["grace"])
 
     def stop(self) -> None:
         """End its containers. The group stays."""

@@ -125,34 +125,34 @@ class Container:
             start_new_session=True,
             cwd="/tmp",
         )
-        self._over = threading.Event()
+        self._read_to_end, self._over = threading.Event(), threading.Event()
         threading.Thread(target=self._read, daemon=True).start()
         threading.Thread(target=self._sweep, daemon=True).start()
 
     def _sweep(self) -> None:
-        """Kill what is left when the first process has ended, as a container's does."""
+        """Kill what is left when the first process has ended, as a container's does. Its output is known then."""
         self._process.wait()
         for folder in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
                 if self._mark.encode() in (folder / "environ").read_bytes():
                     os.kill(int(folder.name), signal.SIGKILL)
+        self._read_to_end.wait(10)  # somebody else may still hold its output
+        self._over.set()
 
     def _read(self) -> None:
         for line in self._process.stdout:
             self.lines.append((now(), line.decode(errors="replace").rstrip("\n")))
         self._process.wait()
         self.ended = now()
-        self._over.set()
-
-    def wait(self) -> None:
-        """Wait for its end."""
-        self._process.wait()
-        self._over.wait(1)  # somebody else may still hold its output
+        self._read_to_end.set()
 
     @property
     def code(self) -> int | None:
-        """Its exit code, or the negative number of the signal that ended it; None while it runs."""
-        return self._process.poll()
+        """Its exit code, or the negative number of the signal that ended it.
+
+        None while it runs, and until its output has been read: whoever hears of its end may ask for that at once.
+        """
+        return self._process.poll() if self._over.is_set() else None
 
     def end(self, grace: float) -> None:
         """Send SIGTERM, and SIGKILL after the grace time. Returns at once."""
@@ -161,7 +161,7 @@ class Container:
     def _end(self, grace: float) -> None:
         self._signal(signal.SIGTERM)
         deadline = time.monotonic() + grace
-        while self.code is None and time.monotonic() < deadline:
+        while self._process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.05)
         self._signal(signal.SIGKILL)
 
@@ -188,6 +188,8 @@ class Run:
                 self.container = Container(self._command, self._env)
             except OSError as error:
                 self.failure = f"CannotStartContainerError: {error}"
+        if self.stopped and self.container:  # in this moment
+            self.container.end(self._settings.get("grace", 0))
 
     def stop(self, reason: str) -> None:
         """End it, unless it has ended."""

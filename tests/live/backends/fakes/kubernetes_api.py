@@ -136,8 +136,9 @@ class Kubernetes(Service):
 
     def clear(self) -> None:
         for pod in self.pods:
-            pod._settings = {**pod._settings, "grace": 0}
-            pod.stop("cleared")
+            pod.stopped = pod.stopped or "cleared"
+            if pod.container and not pod.ended:  # also one that was told before, and has time to end
+                pod.container.end(0)
         self.jobs, self.secrets, self.pods = {}, {}, []
 
     def answer(self, request: Request) -> Response:
