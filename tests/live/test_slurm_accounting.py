@@ -3,7 +3,6 @@
 import asyncio
 import shlex
 import subprocess
-import time
 import uuid
 
 import pytest
@@ -50,11 +49,14 @@ def test_what_became_of_jobs_that_slurm_has_forgotten_is_in_its_accounts(driver,
 
     asyncio.run(submitted())
     until(lambda: all(forgotten(job) for job in jobs.values()), 120, every=0.5)
-    time.sleep(1)  # the accounts lag behind
-    report = asyncio.run(driver.status(list(jobs.values())))
-    found = {script: report.statuses[job] for script, job in jobs.items()}
 
-    assert {
-        script: (status.state, status.word, status.exit_code or 0, status.signal or 0)
-        for script, status in found.items()
-    } == ENDS
+    def told():
+        report = asyncio.run(driver.status(list(jobs.values())))
+        found = {script: report.statuses[job] for script, job in jobs.items()}
+        assert {
+            script: (status.state, status.word, status.exit_code or 0, status.signal or 0)
+            for script, status in found.items()
+        } == ENDS
+        return True
+
+    until(told, 60)  # the accounts lag behind

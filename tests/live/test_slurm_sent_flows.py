@@ -48,14 +48,14 @@ def test_a_sum_comes_back_from_a_job(send, pool, cluster, place, tmp_path, until
     (run,) = pool.runs()
     assert run.infrastructure_pid.startswith(f"slurm://{worker_user()}/")
     assert run.job_variables["partition"] == "debug"
-    until(lambda: left(tmp_path) == set(), 30)
+    until(lambda: left(tmp_path) == set(), 60)
 
 
 def test_ten_flows_are_jobs_at_once(send, pool, cluster, place, tmp_path, until):
     assert send(pool, "submit", env=cluster, **place) == list(range(1, 11))
 
     assert len({run.infrastructure_pid for run in pool.runs()}) == 10
-    until(lambda: left(tmp_path) == set(), 30)
+    until(lambda: left(tmp_path) == set(), 60)
 
 
 def test_the_pools_worker_submits_what_is_left_to_it(send, pool, cluster, place, start_worker):
@@ -74,7 +74,7 @@ def test_flows_bring_their_files_are_async_and_send_others(send, pool, cluster, 
 
 def test_a_wrong_variable_is_refused_before_anything_is_stored(start_sending, pool, cluster, tmp_path):
     script = start_sending(pool, "call", env=cluster, partitoin="debug")
-    _, err = script.communicate(timeout=100)
+    _, err = script.communicate(timeout=200)
 
     assert err.splitlines()[-1].startswith(
         "generic_worker.errors.VariableError: slurm: the recipe has no variable 'partitoin'; it has partition, account,"
@@ -83,6 +83,7 @@ def test_a_wrong_variable_is_refused_before_anything_is_stored(start_sending, po
     assert not (tmp_path / "bundles").exists()
 
 
+@pytest.mark.timeout(600)
 def test_jobs_of_a_script_that_is_killed_end_right_with_the_pools_worker(
     start_sending, pool, cluster, place, start_worker, tmp_path, until
 ):
@@ -96,9 +97,10 @@ def test_jobs_of_a_script_that_is_killed_end_right_with_the_pools_worker(
         subprocess.run(["scancel", "--full", "--signal=KILL", jobs[0].id], env={**os.environ, **cluster}, check=True)
 
         states = [pool.ended(run, 200) for run in runs]
+        # one that ends before the worker has taken it over is the worker's when it is cleaned up
+        until(lambda: {pool.read(run).labels["prefect.worker.name"] for run in runs[1:]} == {"login-node"}, 120)
 
     assert [state.name for state in states] == ["Crashed", "Completed", "Completed"]
-    assert {pool.read(run).labels["prefect.worker.name"] for run in runs[1:]} == {"login-node"}
     assert [pool.job(run).id for run in runs] == [job.id for job in jobs]
     # The supervisor of the job that was killed may have been told in time to remove its bundle, or not: then the next
     # flow that is sent sees to it.

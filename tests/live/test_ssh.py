@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import time
+import uuid
 from pathlib import Path
 
 import pytest
@@ -129,19 +131,19 @@ def test_the_site_example_runs_jobs_on_a_cluster_behind_its_login_node(sshd, slu
     )
     subject = load(str(overlay)).recipe
     variables = {name: schema.get("default") for name, schema in subject.variables.items()}
-    known = {"job_key": "pf-site-1", "job_name": "n", "command": "sleep 60", "env": {"A": "b"}, "labels": {}}
+    key = f"pf-{uuid.uuid4().hex}-0"  # Slurm knows those of earlier tests
+    known = {"job_key": key, "job_name": "n", "command": "sleep 300", "env": {"A": "b"}, "labels": {}}
     values = job_values(subject, variables | {"working_dir": str(tmp_path)}, known)
 
     async def live():
-        driver, submitted = Driver(subject, CommandRunner()), Job("pf-site-1", values, "here")
+        driver, submitted = Driver(subject, CommandRunner()), Job(key, values, "here")
         await driver.submit(submitted)
         alive = (await driver.status([submitted])).statuses[submitted].state.alive
         found, _ = await driver.find([submitted])
         await driver.cancel(submitted, 0)
-        for _ in range(100):
-            status = (await driver.status([submitted])).statuses[submitted]
-            if status.state.final:
-                break
+        deadline = time.monotonic() + 60
+        while not (status := (await driver.status([submitted])).statuses[submitted]).state.final:
+            assert time.monotonic() < deadline, status
             await asyncio.sleep(0.2)
         return alive, found == {submitted}, status.state
 

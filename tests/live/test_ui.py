@@ -153,11 +153,11 @@ def write_json(field, value, until):
 
     def written():
         editor.fill(text)
-        expect(editor).to_have_text(text, timeout=2000)
+        expect(editor).to_have_text(text, timeout=10_000)
         return True
 
     expect(editor).to_have_text("{}")
-    until(written, SECONDS)
+    until(written, 2 * SECONDS)
 
 
 def save(page):
@@ -303,7 +303,7 @@ def test_a_run_that_is_started_in_the_ui_gets_the_variables_that_are_set_there(l
         expect(page.get_by_role("log")).to_contain_text(reason)
 
 
-def test_the_log_of_a_crashed_run_ends_with_its_jobs_last_lines_and_the_reason(
+def test_the_log_of_a_run_that_crashed_on_slurm_ends_with_its_jobs_last_lines_and_the_reason(
     look, slurm, make_pool, start_worker, tmp_path, until
 ):
     pool = make_pool("hpc", "slurm")
