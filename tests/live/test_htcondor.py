@@ -19,12 +19,12 @@ from generic_worker.jobs.driver import Driver
 from generic_worker.jobs.watcher import Watcher
 from generic_worker.library.loading import load
 
-SOON = 90
+SOON = 120
 SLEEPS = "sleep 300 & wait"
 IGNORES_TERM = "trap '' TERM; sleep 300; sleep 300"
 OWNER = "condor-jobs"
-AFTER = 15
-"""Seconds after a job's end at which none of its processes is alive any more."""
+AFTER = 60
+"""Seconds after a job's end at which none of its processes is alive any more: they would sleep for 300."""
 
 
 def alive(pids):
@@ -179,6 +179,7 @@ def flow_pool(make_pool):
     return make_pool("condor", "htcondor")
 
 
+@pytest.mark.timeout(900)
 def test_flow_runs_have_the_memory_that_they_need_and_end_as_they_should(
     flow_pool, backends, start_worker, until, processes_of
 ):  # fmt: skip
@@ -190,7 +191,7 @@ def test_flow_runs_have_the_memory_that_they_need_and_end_as_they_should(
         job = flow_pool.job(removed)
         assert processes_of(job.key)
         subprocess.run(["condor_rm", job.id], env={**os.environ, **env}, check=True, capture_output=True)
-        state = flow_pool.ended(removed, 90)
+        state = flow_pool.ended(removed, 120)
 
         assert state.name == "Crashed"
         until(lambda: not processes_of(job.key), AFTER)

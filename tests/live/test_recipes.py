@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 PYTHON = "/usr/bin/python3"
 SCRIPTS = Path(__file__).parent / "backends"
 HOST_FOLDERS = [f"/{name}:/{name}:ro" for name in ("usr", "lib", "lib64", "bin", "etc")]
-SOON = 60
+SOON = 120
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,7 @@ class Backend:
         waiting: Further ones for a job that waits in the queue.
         unknown: An id that no job has.
         kill: The command that kills a job from outside; where it is empty, the test kills its process.
+        patient: Further ones for a job that has time to end itself, where a variable says how much.
         limit: Further ones for a job that is soon over a limit of the scheduler's own, of its time or its memory.
         down: Environment of a client that does not reach its service; where it is empty, the service is stopped.
         terminates: Whether cancelling begins with a SIGTERM.
@@ -63,11 +64,13 @@ class Backend:
         here: Whether its jobs are processes of this host's kernel, and it promises that none of them is left.
         largest: Characters that one value of the environment may have.
         many: How many jobs are many: fewer where each command takes a second.
+        lasts: Seconds that a job sleeps which is to be there for as long as a test takes, and is ended after it.
     """
 
     service: str = ""
     variables: dict[str, Any] = field(default_factory=dict)
     waiting: dict[str, Any] = field(default_factory=dict)
+    patient: dict[str, Any] = field(default_factory=dict)
     limit: dict[str, Any] = field(default_factory=dict)
     unknown: str = "999999"
     kill: tuple[str, ...] = ()
@@ -78,6 +81,7 @@ class Backend:
     here: bool = True
     largest: int = 90_000
     recipe: str = ""
+    lasts: int = 300
 
 
 SLURM = Backend("slurm", {"output_file": "{tmp}/%j"}, waiting={"sbatch_options": ["--hold"]}, recipe="slurm")
@@ -131,6 +135,7 @@ BACKENDS = {
         waiting={"qsub_options": ["-h"]},
         limit={"time_limit": "3"},
         terminates=False,
+        lasts=60,  # see `Site.end`
     ),
     # the real CLI, and a fake of the cloud that runs containers as processes here
     "azure-container-instances": Backend(
@@ -148,6 +153,7 @@ BACKENDS = {
     "kubernetes": Backend(
         "kubernetes",
         {"termination_grace": 2},
+        patient={"termination_grace": 20},
         unknown="pf-unknown",
         down={"KUBECONFIG": "/dev/null"},
         forgets=True,
@@ -244,15 +250,21 @@ class Site:
             await eventually(lambda: until(watch))
             return await asyncio.wait_for(end_job(watcher, watch), SOON)
 
+    def patient(self, grace: float) -> None:
+        """Give jobs that are told to end so many seconds to do so."""
+        policy = self.recipe.policy.model_copy(update={"grace": grace})
+        self.recipe = self.recipe.model_copy(update={"policy": policy})
+        self.driver = Driver(self.recipe, self.runner)
+
     def straying(self, script: str, **variables: Any) -> Job:
         """A job that leaves a process in a session of its own, and then runs a script."""
         mark = {"LIVE_TEST_JOB": uuid.uuid4().hex}
         return self.job(shell(f"{'setsid sleep 300 & ' if self.backend.here else ''}{script}"), mark, **variables)
 
     def leaves_nothing(self, job: Job) -> bool:
-        """Whether no process of a job that strays is alive 15 s after its end."""
+        """Whether no process of a job that strays is alive a minute after its end: it would sleep for five."""
         mark = f"LIVE_TEST_JOB={job.values['env']['LIVE_TEST_JOB']}".encode()
-        deadline = time.monotonic() + 15
+        deadline = time.monotonic() + 60
         while (left := self.backend.here and alive(mark)) and time.monotonic() < deadline:
             time.sleep(0.2)
         return not left
@@ -401,7 +413,7 @@ def test_a_job_that_ignores_sigterm_is_ended(site):
 def test_a_job_over_its_schedulers_own_limit_has_failed_and_leaves_nothing(site):
     greedy = 'import time; taken = b"x" * 2**29; time.sleep(300)'
     job = site.straying(f"{PYTHON} -c '{greedy}'", **site.backend.limit)
-    status = asyncio.run(site.follow(job, 4 * SOON))
+    status = asyncio.run(site.follow(job, 2 * SOON))
 
     assert status.state is JobState.FAILED, status
     assert site.leaves_nothing(job)
@@ -419,10 +431,12 @@ def test_a_step_that_a_job_starts_with_srun_has_the_jobs_environment(site):
 
 @on(["process", "ssh"])
 def test_a_job_whose_directory_was_deleted_is_known_by_its_mark_and_can_be_ended(site):
-    job = site.straying("sleep 300; sleep 300")
+    ready = site.tmp / "ready"
+    job = site.straying(f"echo yes >{ready}; sleep 300; sleep 300")
 
     async def scenario() -> JobStatus:
         await site.driver.submit(job)
+        await eventually(lambda: written(ready)(job))  # until then it needs its directory
         shutil.rmtree(next(site.tmp.rglob(job.key)))
         assert await site.status(job) == [JobState.RUNNING]
         async with site.watcher as watcher:
@@ -446,7 +460,8 @@ time.sleep(300)
 @on(TERMINATES)
 def test_a_job_that_is_cancelled_may_end_itself_in_good_order(site):
     words = site.tmp / "words"
-    job = site.job(shlex.join([PYTHON, "-c", ORDERLY, str(words)]))
+    site.patient(20)
+    job = site.job(shlex.join([PYTHON, "-c", ORDERLY, str(words)]), **site.backend.patient)
     status = asyncio.run(site.cancelled(job, lambda watch: written(words)(watch) and is_running(watch)))
 
     assert words.read_text() == "ended in good order"
@@ -455,7 +470,7 @@ def test_a_job_that_is_cancelled_may_end_itself_in_good_order(site):
 
 @on(BACKENDS)
 def test_an_unknown_job_is_absent_beside_one_that_runs(site):
-    job, unknown = site.job("sleep 60"), site.job("true")
+    job, unknown = site.job(f"sleep {site.backend.lasts}"), site.job("true")
     unknown.id = site.backend.unknown
 
     async def scenario() -> None:
@@ -472,7 +487,7 @@ def test_an_unknown_job_is_absent_beside_one_that_runs(site):
 
 @on(BACKENDS)
 def test_one_command_answers_for_many_jobs(site):
-    jobs = [site.job("sleep 60") for _ in range(site.backend.many)]
+    jobs = [site.job(f"sleep {site.backend.lasts}") for _ in range(site.backend.many)]
 
     async def scenario() -> list[JobState]:
         await asyncio.gather(*(site.driver.submit(job) for job in jobs))
@@ -513,8 +528,9 @@ def test_one_command_explains_the_ends_of_many_jobs_and_one_cleans_them_up(site)
 
 @on(BACKENDS)
 def test_a_job_is_found_by_its_key_and_submitting_it_again_makes_no_job_that_nobody_finds(site):
-    job = site.job("sleep 60")
-    lost, stranger = site.job("sleep 60", key=job.key), site.job("sleep 300")
+    sleeps = f"sleep {site.backend.lasts}"
+    job = site.job(sleeps)
+    lost, stranger = site.job(sleeps, key=job.key), site.job("sleep 300")
 
     async def scenario() -> None:
         await site.driver.submit(job)
@@ -535,8 +551,8 @@ def test_a_job_is_found_by_its_key_and_submitting_it_again_makes_no_job_that_nob
 
 @on(["docker", "podman"])
 def test_a_name_in_use_is_our_own_earlier_submission_and_its_job_is_taken_over(site):
-    job = site.job("sleep 60")
-    again = site.job("sleep 60", key=job.key)
+    job = site.job("sleep 300")
+    again = site.job("sleep 300", key=job.key)
 
     async def scenario() -> None:
         await site.driver.submit(job)
@@ -671,7 +687,7 @@ def test_a_job_is_known_and_can_be_ended_when_its_queue_has_died_and_forgotten_i
 def test_a_submission_that_was_done_and_failed_is_found_with_and_without_a_job_history(site, history):
     queue = Path(os.environ.get("FAKE_PBS") or pytest.skip("a real PBS loses no answers on demand"))
     settings = [queue / "lost", *([] if history else [queue / "no-history"])]
-    job = site.job("sleep 60")
+    job = site.job("sleep 300")
     for setting in settings:
         setting.touch()
     try:
@@ -722,6 +738,7 @@ time.sleep(300)
 @on(["pbs", "process", "slurm", "ssh", "systemd", "task-spooler"])
 def test_processes_in_sessions_of_their_own_may_end_themselves_and_end_with_their_job(site):
     words, pid = site.tmp / "words", site.tmp / "pid"
+    site.patient(5)
     programs = shlex.join([PYTHON, "-c", ORDERLY, str(words)]), shlex.join([PYTHON, "-c", STUBBORN, str(pid)])
     job = site.job(shell(" ".join(f"setsid {program} &" for program in programs) + " sleep 300"))
     status = asyncio.run(
