@@ -69,5 +69,5 @@ def test_the_image_runs_flows_with_the_command_line_that_was_added_and_not_as_ro
     assert docker("exec", container, "id", "-u") == "10001"
     assert docker("exec", container, "cat", "/proc/1/comm") == "tini"
     docker("exec", container, "generic-worker", "check", "task-spooler")
-    docker("stop", "--time=60", container)
+    docker("stop", "--time=200", container)
     assert docker("inspect", "--format={{.State.ExitCode}}", container) == "0", "tini passes the signal on"

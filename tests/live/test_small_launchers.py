@@ -46,12 +46,13 @@ def service(small_launchers):
 def tried(recipe):
     """What `try` says of a recipe: step to outcome, of all that does not just hold."""
     command = [sys.executable, "-m", "generic_worker.cli", "try", str(recipe), "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=540, check=False)
     report = json.loads(done.stdout)
     assert report["left"] == []
     return {v["step"]: v["outcome"] for v in report["verdicts"] if v["outcome"] != "holds"}, done.stderr
 
 
+@pytest.mark.timeout(600)  # a trial ends by itself after five minutes
 @pytest.mark.parametrize("name", ["at", "tmux"])
 def test_try_finds_nothing_wrong_with_a_tool_that_forgets_its_jobs(name, small_launchers):
     odd, progress = tried(EXAMPLES / f"{name}.yaml")
@@ -60,6 +61,7 @@ def test_try_finds_nothing_wrong_with_a_tool_that_forgets_its_jobs(name, small_l
     assert list((small_launchers / "state").glob("**/pf-*")) == []
 
 
+@pytest.mark.timeout(600)  # as above
 def test_try_finds_nothing_wrong_with_a_service(service, small_launchers, monkeypatch):
     (recipe,) = re.findall(r"```yaml\n# try-rest.yaml\n(.*?)```", PAGE.read_text(), re.DOTALL)
     (small_launchers / "try-rest.yaml").write_text(recipe)
@@ -76,7 +78,7 @@ class Client:
     """The recipe's commands, one at a time."""
 
     def __init__(self, recipe, token=TOKEN):
-        policy = {"visible_after": 0.1, "retry_for": 20}
+        policy = {"visible_after": 0.1, "retry_for": 120}
         self.recipe = recipe.model_copy(update={"policy": recipe.policy.model_copy(update=policy)})
         self.driver, self.token, self.commands = Driver(self.recipe, self), token, []
 
@@ -84,7 +86,7 @@ class Client:
         self.commands.append(command)
         return await CommandRunner().run(command)
 
-    def submitted(self, script="sleep 30"):
+    def submitted(self, script="sleep 300"):
         key = f"pf-{uuid.uuid4().hex}-000000"
         about = {"job_key": key, "job_name": "test", "command": f"sh -c '{script}'", "env": {}, "labels": {}}
         job = Job(key, job_values(self.recipe, {"token": {"value": self.token}}, about), "rest")

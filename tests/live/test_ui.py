@@ -194,6 +194,7 @@ def screenshot(name, page, first, last):
         page.screenshot(path=Path(SCREENSHOTS, name), clip=clip, full_page=True, animations="disabled")
 
 
+@pytest.mark.timeout(900)  # a page for each
 def test_the_form_of_every_recipe_shows_what_the_recipe_says_of_its_variables(look, make_pool):
     forms = {
         make_pool(f"{name}-in-ui", template=template).name: template["variables"]
