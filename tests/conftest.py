@@ -78,19 +78,18 @@ _given_ports: set[int] = set()
 
 
 def _free_port():
-    """None of those that the kernel gives to whoever asks for any port or connects: it would, before it is used.
+    """None that the kernel gives to whoever asks for any port or connects: it might, before it is used here.
 
-    Each of the processes of `pytest -n` has ports of its own.
+    Nor one of the backends', which are above 20,000. Each of the processes of `pytest -n` has ports of its own.
     """
-    first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     number, processes = (os.environ.get(f"PYTEST_XDIST_WORKER{more}", "") for more in ("", "_COUNT"))
-    mine = sorted(set(range(10_000 + int(number[2:] or 0), first, int(processes or 1))) - _given_ports)
-    for port in [*random.Random().sample(mine, len(mine)), 0]:
+    mine = sorted(set(range(10_000 + int(number[2:] or 0), 20_000, int(processes or 1))) - _given_ports)
+    for port in random.Random().sample(mine, len(mine)):
         with socket.socket() as listener, contextlib.suppress(OSError):
             listener.bind(("127.0.0.1", port))
-            _given_ports.add(listener.getsockname()[1])
-            return listener.getsockname()[1]
-    raise AssertionError("no port of 127.0.0.1 is free")
+            _given_ports.add(port)
+            return port
+    raise AssertionError("no port of 127.0.0.1 between 10,000 and 20,000 is free")
 
 
 @pytest.fixture(name="free_port", scope="session")

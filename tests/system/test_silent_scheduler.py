@@ -196,8 +196,9 @@ def test_a_job_that_waits_for_long_keeps_the_slot_of_its_run(scheduler, server, 
         pool.job(first)
         second = pool.run(command="true")
         until(lambda: pool.state(second) == "AwaitingConcurrencySlot", 60)
-        while (state := pool.state(second)) and not pool.read(
-            first
-        ).state.is_final():  # so it was not when the other was read
+        while True:
+            state = pool.state(second)
+            if pool.read(first).state.is_final():  # the other may have been read after that
+                break
             assert state == "AwaitingConcurrencySlot"
             time.sleep(0.5)
