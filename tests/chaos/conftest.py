@@ -66,7 +66,7 @@ class Slurm:
         policy = {"poll": 3, "lost_after": 15, "grace": 5}
         self.recipe = {"recipe": 1, "name": "chaos", "extends": "slurm", "policy": policy}
         self.pid, self.frozen, self.known = 0, False, defaultdict(set)
-        self.others = self._squeue("--format=%i")
+        self.others = set(self._squeue("--states=all", "--format=%i"))  # other tests' jobs
 
     def _squeue(self, *options):
         command = ["squeue", "--me", "--noheader", *options]
@@ -90,15 +90,15 @@ class Slurm:
         subprocess.run(["scancel", job_id], capture_output=True, check=True, timeout=20)
 
     def jobs(self):
-        """The ids of all the jobs that were seen so far, by key. Slurm forgets them five minutes after their end."""
+        """The ids of all its jobs that were seen so far, by key. Slurm forgets them five minutes after their end."""
         for job in self._squeue("--states=all", "--format=%i|%k"):
             job_id, _, key = job.partition("|")
-            if key.startswith("pf-"):
+            if key.startswith("pf-") and job_id not in self.others:
                 self.known[key].add(job_id)
         return self.known
 
     def left(self):
-        return set(self._squeue("--format=%i")) - set(self.others)
+        return set(self._squeue("--format=%i")) - self.others
 
 
 @pytest.fixture
