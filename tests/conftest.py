@@ -83,8 +83,8 @@ def _free_port():
     Nor one of the backends', which are above 20,000. Each of the processes of `pytest -n` has ports of its own.
     """
     number, processes = (os.environ.get(f"PYTEST_XDIST_WORKER{more}", "") for more in ("", "_COUNT"))
-    mine = sorted(set(range(10_000 + int(number[2:] or 0), 20_000, int(processes or 1))) - _given_ports)
-    for port in random.Random().sample(mine, len(mine)):
+    mine = set(range(10_000 + int(number[2:] or 0), 20_000, int(processes or 1))) - _given_ports
+    for port in random.sample(sorted(mine), len(mine)):
         with socket.socket() as listener, contextlib.suppress(OSError):
             listener.bind(("127.0.0.1", port))
             _given_ports.add(port)
@@ -167,6 +167,17 @@ def processes_of(key):
 def processes_of_fixture():
     """Find the processes of a job of the recipe `process`: processes_of(key)."""
     return processes_of
+
+
+@pytest.fixture(scope="session")
+def jobs_command():
+    """The words of `generic-worker jobs` where it waits for the API for longer than 3 s: jobs_command(seconds)."""
+
+    def words(seconds=60):
+        code = f"from generic_worker.cli import job_listing, main; job_listing._PATIENCE = {seconds}; main.main()"
+        return [sys.executable, "-c", code, "jobs"]
+
+    return words
 
 
 @pytest.fixture(scope="session")

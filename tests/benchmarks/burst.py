@@ -21,10 +21,8 @@ from overhead import recipe
 from stub_api import recorded
 
 KINDS = ("generic", "noop")
-HOLDING = "holding"
-"""Only when asked for: a worker that does nothing either, whose runs go on. So it holds what Prefect holds of one."""
-PATIENCE = {"generic": 900, "noop": 150, HOLDING: 300}
-"""Seconds after which a worker is not waited for any more."""
+PATIENCE = {"generic": 900, "noop": 150, "holding": 300}
+"""Seconds after which a worker is not waited for any more. One that only holds its runs is measured when asked for."""
 MINUTES = 3
 """In which 2,000 runs are to be submitted: a goal for a machine that has nothing else to do."""
 
@@ -105,7 +103,7 @@ def cancel(pool: Deployment, run: str) -> None:
 
 def measure() -> list[Figure]:
     numbers = [int(word) for word in sys.argv[1:] if word.isdigit()] or [300]
-    kinds = [kind for kind in (*KINDS, HOLDING) if kind in sys.argv] or KINDS
+    kinds = [kind for kind in PATIENCE if kind in sys.argv] or KINDS
     found, one = [], stub_burst if "--stub" in sys.argv else burst
     with prefect_server() as server:
         from generic_worker.library.loading import load  # noqa: PLC0415 - after the server's settings

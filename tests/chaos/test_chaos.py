@@ -51,14 +51,6 @@ def patiently(call, seconds=300):
             time.sleep(0.5)
 
 
-def left_at_last(site, seconds=60):
-    """The jobs that do not end. A flow reports its end before its job has ended."""
-    deadline = time.monotonic() + seconds
-    while (left := patiently(site.left)) and time.monotonic() < deadline:
-        time.sleep(1)
-    return left
-
-
 @dataclass
 class Trial:
     """One flow run: what its job does, and what became of both."""
@@ -241,7 +233,7 @@ def test_every_run_ends_as_its_job_did_and_no_job_is_doubled_or_left(
         for site in sites:
             stage.start(site)
         jobs = perform(stage, sites, trials, plan(stage, sites, trials, dice), threads)
-        left = {site.name: left_at_last(site) for site in sites}
+        left = {site.name: patiently(site.left_at_last) for site in sites}
 
     doubled = {key: sorted(ids) for found in jobs.values() for key, ids in found.items() if len(ids) > 1}
     wrong = [trial for trial in trials if trial.wrong(stage.outages)]

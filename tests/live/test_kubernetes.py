@@ -261,7 +261,7 @@ def test_an_eviction_is_told_to_every_process_and_named_as_the_reason(kubernetes
     subprocess.run(evict, input="{}", text=True, check=True, capture_output=True)
     status = kubernetes.status(job)
 
-    until(lambda: (tmp_path / "told").exists() and (tmp_path / "told").read_text() == "TERM\n", 60)
+    until(lambda: (tmp_path / "told").read_text() == "TERM\n", 60)
     assert (tmp_path / "how").read_text() == f"{behaviour}\n"
     assert (status.state, str(status)) == (JobState.RUNNING, "running (Eviction API: evicting)")
 

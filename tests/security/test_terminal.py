@@ -3,7 +3,6 @@
 import os
 import pty
 import subprocess
-import sys
 
 from prefect.states import Pending
 
@@ -28,7 +27,7 @@ def on_a_terminal(env, *words):
     return shown.decode()
 
 
-def test_no_name_nor_reason_is_obeyed_by_a_terminal(make_pool, server):
+def test_no_name_nor_reason_is_obeyed_by_a_terminal(make_pool, server, jobs_command):
     recipe = {
         "recipe": 1,
         "name": "telling",
@@ -47,8 +46,7 @@ def test_no_name_nor_reason_is_obeyed_by_a_terminal(make_pool, server):
     pool.set_state(run, Pending())
     pool.update_run(run, name=f"run{EVIL}", infrastructure_pid=f"telling:///pf-{run.hex}-0?key=pf-{run.hex}-0")
 
-    code = "from generic_worker.cli import job_listing, main; job_listing._PATIENCE = 60; main.main()"
-    shown = on_a_terminal(server.env, sys.executable, "-c", code, "jobs", "--pool", pool.name)
+    shown = on_a_terminal(server.env, *jobs_command(), "--pool", pool.name)
 
     assert f"run{SHOWN}" in shown
     assert f"why {SHOWN}" in shown

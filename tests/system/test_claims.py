@@ -185,8 +185,11 @@ def test_a_call_that_is_repeated_too_late_is_not_made_again(run, api_proxy, monk
     async def submit(client):
         flow_run = await client.read_flow_run(run.id)
         polled, now = Moment(), api_calls.time.time
-        was_refused = lambda: any(call.status == 503 for call in api_proxy.calls)  # noqa: E731
-        monkeypatch.setattr(api_calls.time, "time", lambda: now() + (100 if was_refused() else 0))
+
+        def later_once_refused():
+            return now() + (100 if any(call.status == 503 for call in api_proxy.calls) else 0)
+
+        monkeypatch.setattr(api_calls.time, "time", later_once_refused)
         with pytest.raises(api_calls.OutdatedCallError), api_calls.only_while(lambda: polled.age < api_calls.FRESH):
             await client.set_flow_run_state(flow_run.id, Pending())
         states.extend(await client.read_flow_run_states(run.id))

@@ -20,10 +20,9 @@ def site(tmp_path):
 
 
 @pytest.fixture
-def jobs(server, site):
+def jobs(server, site, jobs_command):
     def call(*words, patience=60, **changes):
-        code = f"from generic_worker.cli import job_listing, main; job_listing._PATIENCE = {patience}; main.main()"
-        command = [sys.executable, "-c", code, "jobs", *words]
+        command = [*jobs_command(patience), *words]
         env = {**server.env, **site, **changes}
         return subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=200)
 

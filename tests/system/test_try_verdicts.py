@@ -109,7 +109,7 @@ WATCHES = {
     "that speaks late": (
         {**FOLLOW, "run": 'launch follow | while read -r line; do sleep 8; echo "$line"; done'},
         "warns",
-        r"its line came \d+\.\d s after its end was known without it",
+        r"its line came [1-8]\.\d s after its end was known without it",
         "watch said:\n    1 ended",
     ),
     "that always speaks": (
