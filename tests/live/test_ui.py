@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import TimeoutError as PlaywrightTimeoutError
 from playwright.sync_api import expect, sync_playwright
 from prefect.blocks.core import Block
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
@@ -160,10 +161,17 @@ def write_json(field, value, until):
     until(written, 2 * SECONDS)
 
 
-def save(page):
-    """Save a form, and wait until the pool's own page is there instead."""
-    page.get_by_role("button", name="Save").click()
-    expect(page).to_have_url(re.compile(r"/work-pool/[^/]+$"))
+def send(page, button, kind, until):
+    """Send a form with a button until the page of a kind of object is there instead: a busy server may not take it."""
+    shown = page.get_by_role("button", name=button)
+
+    def sent():
+        with contextlib.suppress(PlaywrightTimeoutError):  # it was taken after all, and its page is gone
+            shown.click(timeout=10_000)
+        expect(page).to_have_url(re.compile(rf"/{kind}/[^/]+$"), timeout=20_000)
+        return True
+
+    until(sent, 3 * SECONDS)
 
 
 def with_defaults(template, **defaults):
@@ -212,7 +220,7 @@ def test_the_form_of_every_recipe_shows_what_the_recipe_says_of_its_variables(lo
             expect(page.locator(FIELD).get_by_role("tab")).to_have_count(0)  # they would stand for a choice of types
 
 
-def test_a_select_offers_the_values_of_an_enum_and_a_block_picker_is_of_the_blocks_type(look, make_pool):
+def test_a_select_offers_the_values_of_an_enum_and_a_block_picker_is_of_the_blocks_type(look, make_pool, until):
     pool = make_pool("ecs-in-ui", "aws-ecs")
     before = pool.read_pool().base_job_template
     with look(form(pool.name)) as page:
@@ -222,7 +230,7 @@ def test_a_select_offers_the_values_of_an_enum_and_a_block_picker_is_of_the_bloc
         credentials = field(page, "AWS credentials")
         expect(credentials.get_by_alt_text("AWS Credentials")).to_have_count(1)
         expect(credentials.get_by_role("button", name="Add")).to_be_visible()
-        save(page)
+        send(page, "Save", "work-pool", until)
 
     assert pool.read_pool().base_job_template == with_defaults(before, launch_type="EC2")
 
@@ -236,7 +244,7 @@ def test_what_is_edited_is_saved_and_serves_the_next_run(look, launcher_pool, wo
         field(page, "Login").get_by_role("button", name="Select a block").click()
         page.get_by_role("option", name="mine").click()
         write_json(field(page, "Environment variables"), {"GREETING": "hello"}, until)
-        save(page)
+        send(page, "Save", "work-pool", until)
     after = launcher_pool.read_pool().base_job_template
     login = {"$ref": {"block_document_id": str(LauncherLogin.load("mine")._block_document_id)}}
     run = launcher_pool.run()
@@ -248,18 +256,18 @@ def test_what_is_edited_is_saved_and_serves_the_next_run(look, launcher_pool, wo
     until(lambda: "ada waits in the queue long" in launcher_pool.logs(run), SECONDS)
 
 
-def test_the_older_form_saves_too(look, slurm_pool):
+def test_the_older_form_saves_too(look, slurm_pool, until):
     before = slurm_pool.read_pool().base_job_template
     with look(form(slurm_pool.name), OLDER_UI) as page:
         expect(page.locator(f"{OLDER_FIELD} label")).to_have_text(titles(before["variables"]))
         account = page.locator(OLDER_FIELD).filter(has=page.get_by_text("Account (Optional)", exact=True))
         account.get_by_role("textbox").fill("physics")
-        save(page)
+        send(page, "Save", "work-pool", until)
 
     assert slurm_pool.read_pool().base_job_template == with_defaults(before, account="physics")
 
 
-def test_a_pool_made_on_the_command_line_has_a_form(look, slurm_pool):
+def test_a_pool_made_on_the_command_line_has_a_form(look, slurm_pool, until):
     before = slurm_pool.read_pool().base_job_template
     with look(form(slurm_pool.name)) as page:
         field(page, "Partition").get_by_role("textbox").fill("long")
@@ -267,7 +275,7 @@ def test_a_pool_made_on_the_command_line_has_a_form(look, slurm_pool):
         field(page, "CPUs").get_by_role("spinbutton").fill("8")
         field(page, "Set-up").get_by_role("textbox").fill("module load python")
         screenshot("work-pool-form.png", page, field(page, "Partition"), page.get_by_role("button", name="Save"))
-        save(page)
+        send(page, "Save", "work-pool", until)
     edited = {"partition": "long", "time_limit": "1-00:00:00", "cpus": 8, "setup": "module load python"}
 
     assert slurm_pool.read_pool().base_job_template == with_defaults(before, **edited)
@@ -286,13 +294,7 @@ def test_a_run_that_is_started_in_the_ui_gets_the_variables_that_are_set_there(l
         page.get_by_role("button", name="Additional Options").click()
         label = page.get_by_text("Job Variables (Optional)", exact=True)
         write_json(page.locator("div:has(> label)").filter(has=label), {"exit_code": 7, "queue": "short"}, until)
-
-        def submit():  # a busy server may not take it, as the page says then
-            page.get_by_role("button", name="Submit").click()
-            expect(page).to_have_url(re.compile(r"/deployment/[^/]+$"), timeout=20000)
-            return True
-
-        until(submit, SECONDS)
+        send(page, "Submit", "deployment", until)
     run = max(runs() - before)
     reason = f"The launcher job {launcher_pool.job(run).id} ended as finished, exit code 7."
 
@@ -325,7 +327,7 @@ def test_the_log_of_a_run_that_crashed_on_slurm_ends_with_its_jobs_last_lines_an
 
 
 def test_what_was_edited_in_the_form_stays_when_the_recipe_is_applied_and_what_is_fixed_is_gone(
-    look, server, existing_pool, tmp_path
+    look, server, existing_pool, tmp_path, until
 ):
     def apply(*options):
         command = [sys.executable, "-m", "generic_worker.cli", "pool", "apply", "applied-in-ui", "slurm.yaml", *options]
@@ -338,7 +340,7 @@ def test_what_was_edited_in_the_form_stays_when_the_recipe_is_applied_and_what_i
     pool = existing_pool("applied-in-ui")
     with look(form(pool.name)) as page:
         field(page, "Time limit").get_by_role("textbox").fill("1-00:00:00")
-        save(page)
+        send(page, "Save", "work-pool", until)
     recipe["variables"]["reservation"] = {
         "type": "string",
         "title": "Reservation",
@@ -358,6 +360,6 @@ def test_what_was_edited_in_the_form_stays_when_the_recipe_is_applied_and_what_i
         expect(field(page, "Partition")).to_have_count(0)
         expect(field(page, "Time limit").get_by_role("textbox")).to_have_value("1-00:00:00")
         field(page, "Time limit").get_by_role("textbox").fill("12:00:00")
-        save(page)
+        send(page, "Save", "work-pool", until)
 
     assert apply() == ['  = time_limit: your default "12:00:00" stays', '  = partition: it stays fixed to "debug"']

@@ -131,10 +131,11 @@ async def _logs(trial: Trial, job: Job) -> None:
 
 
 async def _five(trial: Trial, name: str) -> None:
-    seconds = 4 + round(2 * trial.runner.slowest)  # they are to be asked about while they run
+    shown_after = trial.recipe.policy.visible_after
+    seconds = round(shown_after + 4 + 2 * trial.runner.slowest)  # they are to be asked about while they run
     script = f"sleep {seconds}; exit $(({_CLOCK} + $(date +%s) % 50))"
     watches = await asyncio.gather(*(trial.submit(script) for _ in range(5)))
-    await asyncio.sleep(trial.recipe.policy.visible_after)
+    await asyncio.sleep(shown_after)
     jobs = [watch.job for watch in watches]
     with recording() as recorded:
         report = await trial.driver.status(jobs)
