@@ -174,6 +174,11 @@ def send(page, button, kind, until):
     until(sent, 3 * SECONDS)
 
 
+def save(page, until):
+    """Save the form of a work pool."""
+    send(page, "Save", "work-pool", until)
+
+
 def with_defaults(template, **defaults):
     """A template with other defaults."""
     changed = copy.deepcopy(template)
@@ -230,7 +235,7 @@ def test_a_select_offers_the_values_of_an_enum_and_a_block_picker_is_of_the_bloc
         credentials = field(page, "AWS credentials")
         expect(credentials.get_by_alt_text("AWS Credentials")).to_have_count(1)
         expect(credentials.get_by_role("button", name="Add")).to_be_visible()
-        send(page, "Save", "work-pool", until)
+        save(page, until)
 
     assert pool.read_pool().base_job_template == with_defaults(before, launch_type="EC2")
 
@@ -244,7 +249,7 @@ def test_what_is_edited_is_saved_and_serves_the_next_run(look, launcher_pool, wo
         field(page, "Login").get_by_role("button", name="Select a block").click()
         page.get_by_role("option", name="mine").click()
         write_json(field(page, "Environment variables"), {"GREETING": "hello"}, until)
-        send(page, "Save", "work-pool", until)
+        save(page, until)
     after = launcher_pool.read_pool().base_job_template
     login = {"$ref": {"block_document_id": str(LauncherLogin.load("mine")._block_document_id)}}
     run = launcher_pool.run()
@@ -262,7 +267,7 @@ def test_the_older_form_saves_too(look, slurm_pool, until):
         expect(page.locator(f"{OLDER_FIELD} label")).to_have_text(titles(before["variables"]))
         account = page.locator(OLDER_FIELD).filter(has=page.get_by_text("Account (Optional)", exact=True))
         account.get_by_role("textbox").fill("physics")
-        send(page, "Save", "work-pool", until)
+        save(page, until)
 
     assert slurm_pool.read_pool().base_job_template == with_defaults(before, account="physics")
 
@@ -275,7 +280,7 @@ def test_a_pool_made_on_the_command_line_has_a_form(look, slurm_pool, until):
         field(page, "CPUs").get_by_role("spinbutton").fill("8")
         field(page, "Set-up").get_by_role("textbox").fill("module load python")
         screenshot("work-pool-form.png", page, field(page, "Partition"), page.get_by_role("button", name="Save"))
-        send(page, "Save", "work-pool", until)
+        save(page, until)
     edited = {"partition": "long", "time_limit": "1-00:00:00", "cpus": 8, "setup": "module load python"}
 
     assert slurm_pool.read_pool().base_job_template == with_defaults(before, **edited)
@@ -340,7 +345,7 @@ def test_what_was_edited_in_the_form_stays_when_the_recipe_is_applied_and_what_i
     pool = existing_pool("applied-in-ui")
     with look(form(pool.name)) as page:
         field(page, "Time limit").get_by_role("textbox").fill("1-00:00:00")
-        send(page, "Save", "work-pool", until)
+        save(page, until)
     recipe["variables"]["reservation"] = {
         "type": "string",
         "title": "Reservation",
@@ -360,6 +365,6 @@ def test_what_was_edited_in_the_form_stays_when_the_recipe_is_applied_and_what_i
         expect(field(page, "Partition")).to_have_count(0)
         expect(field(page, "Time limit").get_by_role("textbox")).to_have_value("1-00:00:00")
         field(page, "Time limit").get_by_role("textbox").fill("12:00:00")
-        send(page, "Save", "work-pool", until)
+        save(page, until)
 
     assert apply() == ['  = time_limit: your default "12:00:00" stays', '  = partition: it stays fixed to "debug"']
