@@ -250,7 +250,10 @@ def _python(tmp_path_factory, monkeypatch_session):
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory, monkeypatch_session):
-    """A Prefect server of the tests' own; this process's own client uses it too."""
+    """A Prefect server of the tests' own; this process's own client uses it too.
+
+    Each process of `pytest -n` has one: SQLite's lock is in the way of tests when all processes write to the same.
+    """
     home = tmp_path_factory.mktemp("prefect")
     port = _free_port()
     for name in [name for name in os.environ if name.lower() in {"http_proxy", "https_proxy", "all_proxy"}]:

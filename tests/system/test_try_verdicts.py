@@ -40,7 +40,25 @@ GOOD = {
     "of a tool that gives ids again, with a key": ("recycles", 0, {}),
     "of a tool that tells of ends": ("", 0, {"watch": FOLLOW}),
 }
-BROKEN = {
+BROKEN = {  # those whose trials take longest come first
+    "a word is missing": (
+        "",
+        0,
+        {"states": {"finished": ["over"]}},
+        {(step, "fails", "states") for step in ("A job that succeeds", "A job that exits 7", KILLED)},
+    ),
+    "the cancel command does nothing, slowly": (
+        "deaf",
+        SLOW,
+        {},
+        {(WAITS, "fails", "cancel"), (CANCELLED, "fails", "cancel"), (IGNORES, "fails", "cancel")},
+    ),
+    "the cancel command does nothing": (
+        "deaf",
+        0,
+        {},
+        {(WAITS, "fails", "cancel"), (CANCELLED, "fails", "cancel"), (IGNORES, "fails", "cancel")},
+    ),
     "the cancel command ends the first process only": (
         "leader",
         0,
@@ -52,18 +70,6 @@ BROKEN = {
         0,
         {},
         {(CANCELLED, "fails", "cancel"), (IGNORES, "fails", "cancel")},
-    ),
-    "the cancel command does nothing": (
-        "deaf",
-        0,
-        {},
-        {(WAITS, "fails", "cancel"), (CANCELLED, "fails", "cancel"), (IGNORES, "fails", "cancel")},
-    ),
-    "the cancel command does nothing, slowly": (
-        "deaf",
-        SLOW,
-        {},
-        {(WAITS, "fails", "cancel"), (CANCELLED, "fails", "cancel"), (IGNORES, "fails", "cancel")},
     ),
     "killed jobs are read as succeeded": (
         "kind",
@@ -86,19 +92,7 @@ BROKEN = {
     ),
     "find is off by one": ("neighbour", 0, {}, {("A job that is looked up by its key", "fails", "find")}),
     "ids come again": ("recycles", 0, NO_KEY, {("The id of a job that has ended", "fails", "status")}),
-    "a word is missing": (
-        "",
-        0,
-        {"states": {"finished": ["over"]}},
-        {(step, "fails", "states") for step in ("A job that succeeds", "A job that exits 7", KILLED)},
-    ),
 }
-LONGEST = (
-    "a word is missing",
-    "the cancel command does nothing, slowly",
-    "of a tool that runs one job at a time",
-    "the cancel command does nothing",
-)
 SILENT = "no line told of it. While watch stays, jobs are asked about every `policy.poll` seconds only"
 NOTHING = "watch said:\n    nothing"
 LINE = "it was known \\d+\\.\\d s after its line"
@@ -159,8 +153,10 @@ def recipe(place, fault, seconds, changes):
 
 @pytest.fixture(scope="module")
 def trials(tmp_path_factory):
-    """Several recipes are tried at the same time, as trials mostly wait. All at once would make each command slow, and
-    a trial waits longer where commands are. Those that take longest come first."""
+    """Some recipes are tried at the same time, as trials mostly wait. All at once, their commands would be slow.
+
+    A trial waits longer where commands are slow.
+    """
     patch, folder = pytest.MonkeyPatch(), tmp_path_factory.mktemp("trials")
     patch.setenv("PATH", f"{FAKES}:{os.environ['PATH']}")
     patch.setenv("XDG_STATE_HOME", str(folder / "state"))
@@ -168,14 +164,14 @@ def trials(tmp_path_factory):
     patch.setattr(descendants, "_PATIENCE", 3.0)
     patch.setattr(trial, "BRIEF", 4.0)
 
-    async def tried(gate, name, fault, seconds, changes):
-        async with gate, Trial(recipe(folder / name.replace(" ", "-"), fault, seconds, changes), {}) as one:
+    async def tried(gate, number, fault, seconds, changes):
+        async with gate, Trial(recipe(folder / str(number), fault, seconds, changes), {}) as one:
             await run(one)
         return report(one)
 
     async def all_of_them():
-        gate, cases = asyncio.Semaphore(5), {name: (GOOD | BROKEN)[name][:3] for name in (*LONGEST, *GOOD, *BROKEN)}
-        found = await asyncio.gather(*(tried(gate, name, *case) for name, case in cases.items()))
+        gate, cases = asyncio.Semaphore(5), {name: case[:3] for name, case in (BROKEN | GOOD).items()}
+        found = await asyncio.gather(*(tried(gate, number, *case) for number, case in enumerate(cases.values())))
         return dict(zip(cases, found, strict=True))
 
     with patch.context():
